@@ -1,0 +1,1 @@
+"""The pipeline of the book: notebooks in, a rendered site out, and nothing stale in between."""

@@ -1,0 +1,117 @@
+"""The ledger: every claim of the papers, the check that could refute it, and a computed verdict.
+
+A claim is registered with `claim` (it has a check) or `open_claim` (its check needs a record that is not there
+yet). Nobody types a verdict: a check returns a `Finding`, and the verdict follows from it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+HOLDS = "holds"
+CORRECTED = "holds with a correction"
+FAILS = "does not hold"
+OPEN = "open"
+VERDICTS = (HOLDS, CORRECTED, FAILS, OPEN)
+
+#: The rooms of the ledger, in the order of the book.
+TOPICS = ("density", "contours", "curse", "centers", "convergence", "experiments")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        printed: does the statement hold exactly as printed?
+        exact: does the corrected statement hold? None where there is no corrected statement.
+        evidence: one sentence with the computed numbers behind it (Markdown, may hold math).
+    """
+
+    printed: bool
+    evidence: str
+    exact: bool | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The verdict that follows from what was found."""
+        if self.printed:
+            return HOLDS
+        return CORRECTED if self.exact else FAILS
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of a paper.
+
+    Attributes:
+        name: short slug, unique, e.g. `theorem-2`.
+        paper: `MMC`, `SP` or `SOVR`.
+        source: where the paper says it, e.g. `Theorem 2, Eq. 9`.
+        printed: the claim as printed, in our words and the paper's formula (Markdown with math).
+        exact: the corrected statement where one is known, else empty.
+        chapter: the notebook that treats it (its file name without ending), or empty.
+        check: returns a Finding in a few seconds at most; None for an open claim.
+        missing: what an open claim still needs: the experiment and the command that would run it.
+    """
+
+    name: str
+    paper: str
+    source: str
+    printed: str
+    exact: str = ""
+    chapter: str = ""
+    missing: str = ""
+    check: Callable[[], Finding] | None = field(default=None, compare=False)
+
+
+_REGISTRY: dict[str, Claim] = {}
+
+
+def _register(entry: Claim) -> None:
+    if entry.name in _REGISTRY:
+        raise ValueError(f"claim {entry.name!r} is registered twice")
+    _REGISTRY[entry.name] = entry
+
+
+def claim(name: str, *, paper: str, source: str, printed: str, exact: str = "", chapter: str = "") -> Callable:
+    """Register a check: a function without arguments that returns a `Finding`."""
+
+    def register(check: Callable[[], Finding]) -> Callable[[], Finding]:
+        _register(Claim(name, paper, source, printed, exact, chapter, "", check))
+        return check
+
+    return register
+
+
+def open_claim(name: str, *, paper: str, source: str, printed: str, missing: str, chapter: str = "") -> None:
+    """Register a claim that cannot be checked yet, with what is missing."""
+    _register(Claim(name, paper, source, printed, "", chapter, missing))
+
+
+def ledger() -> dict[str, Claim]:
+    """All claims by name, in the order of the book."""
+    for topic in TOPICS:
+        importlib.import_module(f"{__name__}.{topic}")
+    return dict(_REGISTRY)
+
+
+def check(name: str) -> Finding | None:
+    """Run the check of one claim; None where the claim is open.
+
+    Raises:
+        KeyError: the ledger has no such claim; the message lists the valid names.
+    """
+    claims = ledger()
+    if name not in claims:
+        raise KeyError(f"no claim {name!r}; the ledger has: {', '.join(claims)}")
+    run = claims[name].check
+    return run() if run else None
+
+
+def verdict(name: str) -> str:
+    """The computed verdict on one claim: one of `VERDICTS`."""
+    finding = check(name)
+    return finding.verdict if finding else OPEN

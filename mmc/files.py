@@ -1,0 +1,43 @@
+"""Writing so that nothing is ever half-written, and naming content by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically: a reader, or a kill at any moment, sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def digest_text(*texts: str) -> str:
+    """A short SHA-256 over some texts, their borders included."""
+    sha = hashlib.sha256()
+    for text in texts:
+        data = text.encode()
+        sha.update(f"{len(data)}:".encode() + data)
+    return sha.hexdigest()[:20]
+
+
+def digest_files(root: Path, paths: Iterable[Path]) -> str:
+    """A short SHA-256 over files: their paths below `root` and their bytes."""
+    sha = hashlib.sha256()
+    for path in sorted(paths):
+        data = path.read_bytes()
+        sha.update(f"{path.relative_to(root).as_posix()}:{len(data)}:".encode() + data)
+    return sha.hexdigest()[:20]

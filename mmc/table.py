@@ -1,0 +1,56 @@
+"""Tables of the book: Markdown on the page, plain text on a terminal, and how each was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+def _text(value: Any, digits: int) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table that a notebook shows.
+
+    Attributes:
+        columns: the headings (Markdown with math), units included.
+        rows: one sequence per row; floats are shown with `digits` significant digits.
+        made: one or two sentences on how the numbers were made: function, n, seeds, tolerance. Shown folded.
+        digits: significant digits for floats.
+
+    Raises:
+        ValueError: a row has another length than `columns`.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    made: str
+    digits: int = 4
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row has {len(row)} cells, the table has {len(self.columns)} columns: {row!r}")
+
+    def cells(self) -> list[list[str]]:
+        """Every cell as text."""
+        return [[_text(value, self.digits) for value in row] for row in self.rows]
+
+    def _repr_markdown_(self) -> str:
+        def line(cells: Iterable[str]) -> str:
+            return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+        body = [line(self.columns), line("---" for _ in self.columns), *map(line, self.cells())]
+        return "\n".join(body) + f"\n\n:::{{dropdown}} How these numbers were made\n{self.made}\n:::\n"
+
+    def __repr__(self) -> str:
+        cells = [list(self.columns), *self.cells()]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
