@@ -52,7 +52,9 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     cells, count = [], 0
     for index, cell in enumerate(notebook.cells):
         metadata = {key: cell.metadata[key] for key in KEPT_CELL_METADATA if cell.metadata.get(key)}
-        new = NotebookNode(id=f"cell-{index:03d}", cell_type=cell.cell_type, metadata=metadata, source=cell.source.strip("\n"))
+        new = NotebookNode(
+            id=f"cell-{index:03d}", cell_type=cell.cell_type, metadata=metadata, source=cell.source.strip("\n")
+        )
         if cell.cell_type == "code":
             executed = cell.get("execution_count") is not None
             count += executed
@@ -81,7 +83,9 @@ def write(notebook: NotebookNode, path: Path) -> None:
 def source_text(notebook: NotebookNode) -> str:
     """What decides a run: cell types, sources, tags and settings; outputs do not count."""
     parts = [repr(sorted((notebook.metadata.get("mmc") or {}).items()))]
-    parts += [repr((c.cell_type, c.source, c.metadata.get("tags", []), c.metadata.get("mystnb"))) for c in notebook.cells]
+    parts += [
+        repr((c.cell_type, c.source, c.metadata.get("tags", []), c.metadata.get("mystnb"))) for c in notebook.cells
+    ]
     return "\n".join(parts)
 
 
@@ -137,7 +141,9 @@ def problems(notebook: NotebookNode) -> list[str]:
             cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
         ):
             found.append(f"{where} draws a figure without alt text (metadata mystnb.image.alt)")
-    code = [cell for cell in notebook.cells if cell.cell_type == "code" and PARAMETERS not in cell.metadata.get("tags", [])]
+    code = [
+        cell for cell in notebook.cells if cell.cell_type == "code" and PARAMETERS not in cell.metadata.get("tags", [])
+    ]
     if code and all(UNCOMPARED in cell.metadata.get("tags", []) for cell in code):
         found.append("every cell's output is left out of the comparison")
     return found

@@ -1,0 +1,38 @@
+# make book: set up, run what changed, render the site.   make test: set up, run all tests.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Two cores and two test workers: more threads in each only get in each other's way.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: book test store lint bench mutants clean help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, and found none. Name yours: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Setting up $(VENV) (a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt install python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+book: $(READY) ## run every chapter that changed and render the site in _build/html
+	@$(BIN)/mmc book
+
+test: $(READY) ## run all tests, nbval over every chapter included
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env tests notebooks
+
+store: $(READY) ## rerun chapters and store their text outputs in notebooks/
+	@$(BIN)/mmc store
+
+lint: $(READY) ## ruff over code and notebooks
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+mutants: $(READY) ## flip every sign, exponent and constant of mmc.theory, one at a time, and list what no test notices
+	@$(BIN)/python -m pytest -n 2 --all-mutants tests/test_mutations.py
+
+clean: ## remove everything that was built (the environment stays)
+	rm -rf _build
