@@ -1,4 +1,7 @@
-"""Draw the book's mark: three centers of a simplex, two clouds around them still loose, one dense. Run: `python book/_ext/draw.py`."""
+"""Draw the book's mark: the three centers of a simplex, two clouds around them still loose, one dense.
+
+Run it as `python book/_ext/draw.py`; it writes the files into `book/_static`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ def mark(ink: tuple[str, str, str], size: int = 96) -> str:
             shapes.append(f'<circle {point} r="1.7" fill="{color}" fill-opacity=".8"/>')
         shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6" fill="{center if index == 0 else quiet}"/>')
     body = "\n  ".join(shapes)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" width="{size}" height="{size}">\n  {body}\n</svg>\n'
+    frame = f'viewBox="0 0 {size} {size}" width="{size}" height="{size}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>\n  {body}\n</svg>\n'
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Docstrings are written in Markdown with `code` and $math$, like the rest of the book; Sphinx reads reStructuredText."""
+"""Docstrings are written in Markdown with `code` and $math$, like the rest of the book; Sphinx reads another markup."""
 
 from __future__ import annotations
 
