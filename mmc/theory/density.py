@@ -123,7 +123,7 @@ def emc_density(
 ) -> sp.Expr:
     """Sample density under the elastic MMC loss (||z - mu|| - tau)^2 / 2, whose contours are pairs of spheres.
 
-    The inner sphere exists while sqrt(2C) < tau. Both shells are equally thick, so evenly along both is evenly in volume.
+    The inner sphere exists while sqrt(2C) < tau. Both shells are equally thick, so even along both is even in volume.
 
     Args:
         loss_value: C > 0.
