@@ -1,4 +1,4 @@
-"""Oracles for mmc.theory.density: known volumes, SciPy, and features whose density is known anyway (uniform, Gaussian)."""
+"""Oracles for mmc.theory.density: known volumes, SciPy, and features of known density (uniform, Gaussian)."""
 
 from __future__ import annotations
 
