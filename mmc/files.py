@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -41,3 +42,14 @@ def digest_files(root: Path, paths: Iterable[Path]) -> str:
         data = path.read_bytes()
         sha.update(f"{path.relative_to(root).as_posix()}:{len(data)}:".encode() + data)
     return sha.hexdigest()[:20]
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock file: a second process waits here. A killed holder leaves no lock behind."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -72,13 +72,10 @@ def _provenance(project: Project) -> dict[str, str]:
 
 
 def _footer(values: dict[str, Any], scale: str, seconds: float, made: dict[str, str]) -> str:
-    shown = (
-        ", ".join(f"`{name} = {value!r}`" for name, value in values.items())
-        or "the smoke defaults in its parameters cell"
-    )
+    given = ", ".join(f"`{name} = {value!r}`" for name, value in values.items())
     rows = {
         "Scale": scale,
-        "Parameters": shown,
+        "Parameters": given or "the defaults in the parameters cell",
         "Run time": f"{seconds:.0f} s",
         "Hardware": made["hardware"],
         "Versions": made["versions"],
@@ -107,7 +104,6 @@ def execute(project: Project, name: str, scale: str, values: dict[str, Any], tar
     with tempfile.TemporaryDirectory() as folder:
         trace, out = Path(folder) / "trace", Path(folder) / f"{name}.ipynb"
         os.environ[TRACE] = str(trace)
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project.root), os.environ.get("PYTHONPATH")]))
         try:
             papermill.execute_notebook(
                 str(path), str(out), parameters=values, kernel_name="python3", cwd=str(path.parent), progress_bar=False
@@ -120,18 +116,9 @@ def execute(project: Project, name: str, scale: str, values: dict[str, Any], tar
         patterns = sorted(set(trace.read_text().split("\n")) - {""}) if trace.exists() else []
     seconds = time.monotonic() - started
     executed.cells.append(_footer_cell(_footer(values, scale, seconds, _provenance(project))))
-    executed.metadata = nb.NotebookNode(
-        kernelspec=nb.KERNEL,
-        language_info={"name": "python"},
-        **{
-            STAMP: {
-                "inputs": inputs,
-                "records": {p: project.records_digest(p) for p in patterns},
-                "scale": scale,
-                "seconds": round(seconds, 1),
-            }
-        },
-    )
+    records = {pattern: project.records_digest(pattern) for pattern in patterns}
+    made = {"inputs": inputs, "records": records, "scale": scale, "seconds": round(seconds, 1)}
+    executed.metadata = nb.NotebookNode(kernelspec=nb.KERNEL, language_info={"name": "python"}, **{STAMP: made})
     for cell in executed.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

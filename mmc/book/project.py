@@ -54,6 +54,13 @@ class Project:
         """The committed evidence."""
         return self.root / "book" / "records"
 
+    def environment(self) -> dict[str, str]:
+        """The environment for a child process in which `mmc` is the one whose content is digested."""
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")])),
+        }
+
     def chapters(self) -> dict[str, Path]:
         """All chapters by name."""
         return {path.stem: path for path in sorted((self.root / "notebooks").glob("*.ipynb"))}

@@ -47,7 +47,11 @@ def _run(project: Project, job: Job) -> float:
     started = time.monotonic()
     arguments = [str(project.root), job.name, job.scale, json.dumps(job.values), str(job.target)]
     process = subprocess.run(
-        [sys.executable, "-m", "mmc.book.execute", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "mmc.book.execute", *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=project.environment(),
     )
     if process.returncode:
         raise ChapterError(process.stderr.strip() or f"chapter {job.name}: its process died ({process.returncode})")

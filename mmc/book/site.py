@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +13,7 @@ import yaml
 
 from mmc.book.project import Project
 from mmc.book.run import Job, plan, run
-from mmc.files import digest_files, digest_text, write_text
+from mmc.files import digest_files, digest_text, one_at_a_time, write_text
 
 
 class SiteError(RuntimeError):
@@ -102,11 +100,9 @@ def render(project: Project, jobs: list[Job], report: Callable[[str], None] = pr
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
     command += ["--path-output", str(project.root), "--config", str(source / "_config.yml")]
     command += ["--toc", str(source / "_toc.yml"), "-W", "-n", "--keep-going", "--quiet"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(project.root), os.environ.get("PYTHONPATH")])),
-    }
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=project.environment(), stdin=subprocess.DEVNULL
+    )
     log = project.build / "site" / "log.txt"
     write_text(log, result.stdout + result.stderr)
     if result.returncode:
@@ -140,11 +136,12 @@ def build(
     """
     project = project or Project.find()
     names = [project.chapter(name).stem for name in chapters] if chapters else list(project.chapters())
-    jobs = {name: plan(project, name, scale, given) for name in names}
-    jobs |= {name: plan(project, name) for name in project.chapters() if name not in jobs}
     _check_toc(project)
-    run(project, list(jobs.values()), report)
-    render(project, list(jobs.values()), report)
+    with one_at_a_time(project.build / "lock"):
+        jobs = {name: plan(project, name, scale, given) for name in names}
+        jobs |= {name: plan(project, name) for name in project.chapters() if name not in jobs}
+        run(project, list(jobs.values()), report)
+        render(project, list(jobs.values()), report)
     return project.html
 
 
@@ -155,8 +152,3 @@ def _check_toc(project: Project) -> None:
             raise ValueError(f"_toc.yml names {page!r}, but there is no such page")
     if left := [name for name in project.chapters() if f"notebooks/{name}" not in pages]:
         raise ValueError(f"chapters that _toc.yml does not name: {', '.join(left)}")
-
-
-def executed_json(path: Path) -> dict[str, Any]:
-    """An executed chapter as plain JSON (for tests and tools)."""
-    return json.loads(path.read_text(encoding="utf-8"))
