@@ -158,3 +158,14 @@ def knn_relative_variance(neighbors: sp.Expr, num_features: sp.Expr) -> sp.Expr:
         num_features: N >= k.
     """
     return (num_features - neighbors + 1) / (num_features * (neighbors - 2))
+
+
+def needed_features(neighbors: sp.Expr, radius: sp.Expr, feature_dim: sp.Expr) -> sp.Expr:
+    """How many features, spread evenly in a unit ball, put k of them within `radius` (0 to 1) of its center."""
+    return neighbors / radius**feature_dim
+
+
+def gaussian_ball_ratio(radius: sp.Expr, feature_dim: sp.Expr) -> sp.Expr:
+    """Mean density of a standard Gaussian in a ball around its center, over the density at the center: Eq. 2's bias."""
+    inside = sp.lowergamma(feature_dim / 2, radius**2 / 2) / sp.gamma(feature_dim / 2)
+    return inside * (2 * sp.pi) ** (feature_dim / 2) / ball_volume(radius, feature_dim)

@@ -139,3 +139,16 @@ def test_laws_count_one_feature_unless_told_and_scale_with_their_number(law, arg
     args = [sp.S(value) for value in args]
     assert sp.simplify(formula(*args) - formula(*args, sp.S.One)) == 0
     assert sp.simplify(formula(*args, sp.Integer(12)) - 12 * formula(*args)) == 0
+
+
+@pytest.mark.parametrize(("k", "radius", "d", "needed"), [(3, "1/2", 4, 48), (5, "1/10", 2, 500), (7, 1, 9, 7)])
+def test_needed_features(k, radius, d, needed):
+    assert density.needed_features(sp.Integer(k), sp.Rational(radius), sp.Integer(d)) == needed
+
+
+@pytest.mark.parametrize("d", UNIT_BALLS)
+@pytest.mark.parametrize("radius", [0.1, 1.0, 3.0])
+def test_gaussian_ball_ratio_is_scipys_chi_square(d, radius):
+    inside = stats.chi2(d).cdf(radius**2)
+    expected = inside / (float(UNIT_BALLS[d]) * radius**d) / stats.multivariate_normal(np.zeros(d)).pdf(np.zeros(d))
+    assert float(numeric(density.gaussian_ball_ratio)(radius, d)) == pytest.approx(expected, rel=1e-10)
