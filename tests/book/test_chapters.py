@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import re
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from mmc.book import notebook as nb
 from mmc.book.project import SCALES, Project, resolve
 
-PROJECT = Project(ROOT)
+PROJECT = Project.find(Path(__file__).parent)
 CHAPTERS = PROJECT.chapters()
 THEORY = [name for name in CHAPTERS if name not in ("ledger", "errata")]
 
@@ -56,7 +56,7 @@ def test_chapter_has_one_title_and_no_skipped_heading(notebook):
     text = re.sub(r"```.*?```", "", prose(found), flags=re.S)
     levels = [len(mark) for mark in re.findall(r"^(#+) ", text, flags=re.M)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
+    assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
 
 
 @pytest.mark.parametrize("name", THEORY)
