@@ -1,0 +1,29 @@
+// Two small things that style sheets cannot do.
+document.addEventListener("DOMContentLoaded", () => {
+  // The word "Proof." in italics, as in print.
+  document.querySelectorAll("div.proof.admonition > p:first-child").forEach((line) => {
+    const text = line.firstChild;
+    if (!line.classList.contains("admonition-title") && text?.nodeType === Node.TEXT_NODE && text.data.startsWith("Proof.")) {
+      const word = document.createElement("span");
+      word.className = "proof-word";
+      word.textContent = "Proof.";
+      text.data = text.data.slice("Proof.".length);
+      line.prepend(word);
+    }
+  });
+  // What scrolls sideways can be reached with the keyboard.
+  document.querySelectorAll(".pst-scrollable-table-container, div.math, .output.text_latex").forEach((box) => {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  });
+});
+
+// Titles with math among the search results: typeset them as they arrive.
+document.addEventListener("DOMContentLoaded", () => {
+  const results = document.querySelector("#search-results");
+  if (!results) return;
+  let waiting;
+  new MutationObserver(() => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => results.textContent.includes("\\(") && window.MathJax?.typesetPromise?.([results]), 50);
+  }).observe(results, { childList: true, subtree: true });
+});
