@@ -1,0 +1,89 @@
+"""The ledger as a reader sees it: a count of verdicts, a card for every claim, and the list of corrections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mmc.claims import CORRECTED, FAILS, OPEN, VERDICTS, Claim, Finding, ledger
+from mmc.table import Table
+
+_BADGES = dict(zip(VERDICTS, ("holds", "corrected", "fails", "open"), strict=True))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim with what its check found; None where it is open."""
+
+    claim: Claim
+    finding: Finding | None
+
+    @property
+    def verdict(self) -> str:
+        """The computed verdict."""
+        return self.finding.verdict if self.finding else OPEN
+
+
+@dataclass(frozen=True)
+class Page:
+    """Markdown that a notebook shows."""
+
+    markdown: str
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def __repr__(self) -> str:
+        return self.markdown
+
+
+def entries(paper: str) -> list[Entry]:
+    """Run every check of one paper's claims, in the order of the book.
+
+    Raises:
+        ValueError: the ledger holds no claim of that paper; the message lists the papers it has.
+    """
+    claims = ledger().values()
+    papers = sorted({claim.paper for claim in claims})
+    if paper not in papers:
+        raise ValueError(f"no claims of {paper!r} in the ledger; it has: {', '.join(papers)}")
+    return [Entry(claim, claim.check() if claim.check else None) for claim in claims if claim.paper == paper]
+
+
+def badge(verdict: str) -> str:
+    """A verdict as a colored badge; the words carry the meaning, the color only helps."""
+    return f'<span class="verdict verdict-{_BADGES[verdict]}">{verdict}</span>'
+
+
+def summary(found: Iterable[Entry]) -> Table:
+    """How many claims got which verdict."""
+    counts = Counter(entry.verdict for entry in found)
+    rows = [(badge(verdict), counts[verdict]) for verdict in VERDICTS]
+    return Table(["verdict", "claims"], rows, made="`mmc.claims.page.summary`: every check ran on this page.")
+
+
+def _card(entry: Entry) -> str:
+    claim = entry.claim
+    rows = [f"**As printed** ({claim.source}). {claim.printed}"]
+    if claim.exact:
+        rows.append(f"**Exact.** {claim.exact}")
+    if entry.finding:
+        rows.append(f"**Evidence.** {entry.finding.evidence}")
+    if claim.missing:
+        rows.append(f"**Missing.** {claim.missing}")
+    if claim.chapter:
+        rows.append(f"[Read the chapter]({claim.chapter}.ipynb)")
+    body = "\n\n".join(rows)
+    return f":::{{card}}\n:class-card: claim\n`{claim.name}` {badge(entry.verdict)}\n^^^\n{body}\n:::"
+
+
+def cards(found: Iterable[Entry], *verdicts: str) -> Page:
+    """One card per claim: printed, exact, evidence, verdict; only these verdicts, where some are named."""
+    chosen = [entry for entry in found if not verdicts or entry.verdict in verdicts]
+    return Page("\n\n".join(map(_card, chosen)) or "None.")
+
+
+def corrections(found: Iterable[Entry]) -> list[Entry]:
+    """The claims that do not stand as printed."""
+    return [entry for entry in found if entry.verdict in (CORRECTED, FAILS)]

@@ -1,0 +1,70 @@
+"""The ledger: verdicts follow from findings, every entry is complete, and every check is repeatable."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from mmc import claims
+from mmc.book.project import Project
+from mmc.claims import page
+
+LEDGER = claims.ledger()
+SETTLED = [name for name, entry in LEDGER.items() if entry.check]
+
+
+@pytest.mark.parametrize(
+    ("printed", "exact", "verdict"),
+    [
+        (True, None, claims.HOLDS),
+        (True, True, claims.HOLDS),
+        (True, False, claims.HOLDS),
+        (False, True, claims.CORRECTED),
+        (False, False, claims.FAILS),
+        (False, None, claims.FAILS),
+    ],
+)
+def test_verdict_follows_from_what_was_found(printed, exact, verdict):
+    assert claims.Finding(printed, "evidence", exact).verdict == verdict
+
+
+@pytest.mark.parametrize("name", LEDGER)
+def test_entry_is_complete(name):
+    entry = LEDGER[name]
+    assert entry.paper in ("MMC", "SP", "SOVR") and entry.source and entry.printed
+    assert bool(entry.check) != bool(entry.missing), "a claim has a check, or says what is missing"
+    if entry.chapter:
+        assert entry.chapter in Project.find().chapters()
+
+
+@pytest.mark.parametrize("name", SETTLED)
+def test_check_gives_the_same_finding_twice(name):
+    first, second = claims.check(name), claims.check(name)
+    assert first == second
+    assert first.evidence and type(first.printed) is bool and first.exact in (True, False, None)
+    if not first.printed and first.exact:
+        assert LEDGER[name].exact, "a correction states what is right"
+
+
+def test_unknown_claim_is_refused_with_the_valid_names():
+    with pytest.raises(KeyError, match="theorem-2"):
+        claims.check("theorem-99")
+    with pytest.raises(ValueError, match="MMC"):
+        page.entries("XYZ")
+
+
+def test_claim_cannot_be_registered_twice():
+    name = next(iter(LEDGER))
+    with pytest.raises(ValueError, match="twice"):
+        claims.open_claim(name, paper="MMC", source="", printed="", missing="")
+
+
+def test_page_shows_every_claim_once_and_counts_them():
+    entries = page.entries("MMC")
+    shown = "".join(page.cards(entries, verdict).markdown for verdict in claims.VERDICTS)
+    for entry in entries:
+        assert shown.count(f"`{entry.claim.name}` ") == 1
+    assert sum(row[1] for row in page.summary(entries).rows) == len(entries)
+    for left, right in itertools.pairwise(page.corrections(entries)):
+        assert left.claim.name != right.claim.name
