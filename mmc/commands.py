@@ -106,9 +106,10 @@ def normalise(paths: tuple[Path, ...]) -> None:
 
     failed = False
     with _told():
-        for path in paths or Project.find().chapters().values():
+        project = Project.find()
+        for path in paths or project.chapters().values():
             notebook = nb.read(path)
-            normal = nb.normalise(notebook)
+            normal = project.normal(notebook)
             if nb.dumps(normal) != path.read_text(encoding="utf-8"):
                 nb.write(normal, path)
                 console.print(f"{path}: normalised", markup=False)

@@ -17,6 +17,7 @@ from mmc.files import write_text
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PARAMETERS = "parameters"
+INSTALL = "install"
 #: The one tag that leaves a cell's output out of nbval's comparison.
 UNCOMPARED = "nbval-ignore-output"
 KEPT_CELL_METADATA = ("tags", "mystnb")
@@ -68,6 +69,21 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     if "mmc" in notebook.metadata:
         metadata["mmc"] = notebook.metadata["mmc"]
     return NotebookNode(nbformat=4, nbformat_minor=5, metadata=NotebookNode(metadata), cells=cells)
+
+
+def with_install_cell(notebook: NotebookNode, address: str) -> NotebookNode:
+    """The notebook in normal form, with a hidden cell that installs `mmc` on Colab if there is an address."""
+    cells = [cell for cell in notebook.cells if INSTALL not in cell.metadata.get("tags", [])]
+    if address:
+        source = (
+            "# On Colab, fetch the book's code first; elsewhere it is there already.\n"
+            "import sys\n\n"
+            f'if "google.colab" in sys.modules:\n    %pip install --quiet "mmc[book] @ git+{address}"'
+        )
+        metadata = {"tags": [INSTALL, "remove-cell"]}
+        cell = nbformat.v4.new_code_cell(source, metadata=metadata, execution_count=1)
+        cells.insert(1, cell)
+    return normalise(NotebookNode({**notebook, "cells": cells}))
 
 
 def dumps(notebook: NotebookNode) -> str:

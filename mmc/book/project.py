@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mmc.book import notebook as nb
 from mmc.files import digest_files, digest_text
 
@@ -60,6 +62,18 @@ class Project:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")])),
         }
+
+    def config(self) -> dict[str, Any]:
+        """The book's settings, `_config.yml`."""
+        return yaml.safe_load((self.root / "_config.yml").read_text(encoding="utf-8"))
+
+    def address(self) -> str:
+        """The repository's address, which `_config.yml` alone names; empty while it has none."""
+        return (self.config().get("repository") or {}).get("url") or ""
+
+    def normal(self, notebook: nb.NotebookNode) -> nb.NotebookNode:
+        """A notebook as it is stored in this checkout: in normal form, ready for Colab once there is an address."""
+        return nb.with_install_cell(notebook, self.address())
 
     def chapters(self) -> dict[str, Path]:
         """All chapters by name."""

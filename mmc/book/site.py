@@ -70,7 +70,7 @@ def layout(project: Project, jobs: list[Job]) -> dict[Path, bytes]:
         if path.is_file() and path.suffix != ".safetensors"
     }
     files |= {Path("notebooks") / job.target.name: job.target.read_bytes() for job in jobs}
-    config = repository_settings(yaml.safe_load((project.root / "_config.yml").read_text()))
+    config = repository_settings(project.config())
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()
     files[Path("_toc.yml")] = (project.root / "_toc.yml").read_bytes()
     return files

@@ -23,5 +23,5 @@ def store(project: Project, name: str) -> bool:
     if "mmc" in source.metadata:
         executed.metadata["mmc"] = source.metadata["mmc"]
     before = project.chapter(name).read_text(encoding="utf-8")
-    nb.write(nb.normalise(executed), project.chapter(name))
+    nb.write(project.normal(executed), project.chapter(name))
     return before != project.chapter(name).read_text(encoding="utf-8")

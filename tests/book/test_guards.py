@@ -161,3 +161,12 @@ def test_normal_form_is_a_fixed_point_and_keeps_every_source(stored):
     noisy.cells[2].execution_count = 17
     noisy.cells[4].outputs[0].data["image/png"] = "iVBORw0KGgo="
     assert nb.dumps(nb.normalise(noisy)) == nb.dumps(stored)
+
+
+def test_install_cell_for_colab_comes_and_goes_with_the_address(stored):
+    once = nb.with_install_cell(stored, "https://github.com/owner/book")
+    assert "git+https://github.com/owner/book" in once.cells[1].source and nb.problems(once) == []
+    assert nb.dumps(nb.with_install_cell(once, "https://github.com/owner/book")) == nb.dumps(once)
+    moved = nb.with_install_cell(once, "https://github.com/other/book")
+    assert sum("%pip" in cell.source for cell in moved.cells) == 1 and "other" in moved.cells[1].source
+    assert nb.dumps(nb.with_install_cell(moved, "")) == nb.dumps(stored)
