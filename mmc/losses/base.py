@@ -1,0 +1,71 @@
+"""What every loss is: per-example values from features and labels, and a decision rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+
+class Loss(nn.Module):
+    """A loss on features, `loss(z, y) -> (N,)`, with its decision rule, `loss.logits(z) -> (N, L)`.
+
+    A subclass writes `value` and `logits`; the class of a feature is the largest logit.
+
+    Args:
+        num_classes: L >= 2.
+        feature_dim: d >= 1.
+
+    Raises:
+        ValueError: a size is too small.
+    """
+
+    def __init__(self, num_classes: int, feature_dim: int) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, not {num_classes}")
+        if feature_dim < 1:
+            raise ValueError(f"feature_dim must be at least 1, not {feature_dim}")
+        self.num_classes = num_classes
+        self.feature_dim = feature_dim
+
+    def value(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+        """The loss of each example; called through `loss(z, y)`, which checks the shapes."""
+        raise NotImplementedError
+
+    def logits(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N L"]:
+        """The decision rule: one score per class, the largest wins."""
+        raise NotImplementedError
+
+    def observe(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> None:
+        """Called by the training loop after each step; for a loss whose centers do not follow the gradient."""
+
+    def forward(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+        if z.ndim != 2 or z.shape[1] != self.feature_dim:
+            raise ValueError(f"features must have shape (N, {self.feature_dim}), not {tuple(z.shape)}")
+        if y.shape != z.shape[:1]:
+            raise ValueError(f"labels must have shape ({len(z)},), one per feature, not {tuple(y.shape)}")
+        return self.value(z, y)
+
+
+def squared_distances(z: Float[Tensor, "N d"], centers: Float[Tensor, "L d"]) -> Float[Tensor, "N L"]:
+    """The squared distance of each feature to each center.
+
+    From the differences, not from the expanded square: next to a center the expansion cancels in float32.
+    """
+    return (z[:, None, :] - centers).square().sum(-1)
+
+
+def own(scores: Float[Tensor, "N L"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Each row's entry at its label."""
+    return scores.gather(1, y[:, None]).squeeze(1)
+
+
+def as_buffer(array: object) -> Tensor:
+    """A float tensor of the default type from an array or a tensor."""
+    return torch.as_tensor(array).to(torch.get_default_dtype()).clone()
