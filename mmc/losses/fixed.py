@@ -30,7 +30,8 @@ class FixedCenters(Loss):
 
     def __init__(self, num_classes: int, feature_dim: int, norm: float = 10.0, centers: object = None) -> None:
         super().__init__(num_classes, feature_dim)
-        chosen = as_buffer(simplex_centers(num_classes, feature_dim, norm=norm) if centers is None else centers)
+        dtype = torch.get_default_dtype()
+        chosen = as_buffer(simplex_centers(num_classes, feature_dim, norm, dtype=dtype) if centers is None else centers)
         if tuple(chosen.shape) != (num_classes, feature_dim):
             raise ValueError(f"centers must have shape {(num_classes, feature_dim)}, not {tuple(chosen.shape)}")
         self.register_buffer("centers", chosen)
@@ -60,7 +61,7 @@ class MMCRand(MMC):
     """
 
     def __init__(self, num_classes: int, feature_dim: int, norm: float = 10.0, center_seed: int = 0) -> None:
-        centers = random_centers(num_classes, feature_dim, norm=norm, seed=center_seed)
+        centers = random_centers(num_classes, feature_dim, norm, center_seed, dtype=torch.get_default_dtype())
         super().__init__(num_classes, feature_dim, norm, centers)
 
 
