@@ -108,6 +108,41 @@ def shell_density(
     return counts / (unit_ball_volume(features.shape[1]) * np.diff((2 * edges) ** (features.shape[1] / 2)))
 
 
+def sampled_volumes(
+    loss: Callable[[np.ndarray], np.ndarray],
+    edges: Float[np.ndarray, "B 2"],
+    center: Float[np.ndarray, " d"],
+    std: float,
+    num_samples: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, " B"]:
+    """Volumes of {low <= loss(z) <= high} for any loss, by sampling: an oracle that knows nothing of spheres.
+
+    Draws z from N(center, std^2 I) and weighs each by the inverse of its density there (importance sampling).
+
+    Args:
+        loss: maps (N, d) features to (N,) loss values.
+        edges: (B, 2) pairs of loss values low < high; the shells may overlap.
+        center: (d,) mean of the samples; choose it, and std, so that the shells are well inside the cloud.
+        std: standard deviation of the samples, > 0.
+        num_samples: how many; the relative error goes as one over the square root of those that hit.
+        rng: source of randomness.
+
+    Raises:
+        ValueError: edges of another shape or order, or a std that is not positive.
+    """
+    edges, center = np.asarray(edges, dtype=float), np.asarray(center, dtype=float)
+    if edges.ndim != 2 or edges.shape[1] != 2 or not (edges[:, 0] < edges[:, 1]).all():
+        raise ValueError(f"edges must be (B, 2) pairs low < high, got {edges.tolist()}")
+    if not std > 0:
+        raise ValueError(f"std must be positive, got {std}")
+    standard = rng.standard_normal((num_samples, len(center)))
+    values = loss(center + std * standard)
+    log_weights = np.square(standard).sum(axis=1) / 2 + len(center) * math.log(std * math.sqrt(2 * math.pi))
+    hits = (edges[:, :1] <= values) & (values <= edges[:, 1:])
+    return np.array([np.exp(log_weights[hit]).sum() for hit in hits]) / num_samples
+
+
 def sphere_points(num_features: int, feature_dim: int, rng: np.random.Generator) -> Float[np.ndarray, "N d"]:
     """Points uniform on the unit sphere of R^d: Gaussian directions."""
     _check_sizes(num_features, feature_dim)

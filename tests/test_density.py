@@ -73,6 +73,15 @@ def test_density_is_unchanged_by_a_rigid_motion(seed, d):
     np.testing.assert_allclose(moved, density.knn_density(features, points, 6), rtol=1e-7)
 
 
+@pytest.mark.parametrize("d", [1, 2, 5, 10])
+def test_sampled_volumes_are_those_of_balls_and_cubes(d):
+    rng, edges = np.random.default_rng(3), np.array([[0.0, 1.0], [1.0, 1.2]])
+    balls = density.sampled_volumes(lambda z: np.linalg.norm(z - 2, axis=1), edges, np.full(d, 2.0), 0.4, 200_000, rng)
+    cubes = density.sampled_volumes(lambda z: np.abs(z).max(axis=1), edges, np.zeros(d), 0.9, 200_000, rng)
+    np.testing.assert_allclose(balls, density.unit_ball_volume(d) * np.array([1, 1.2**d - 1]), rtol=0.05)
+    np.testing.assert_allclose(cubes, 2**d * np.array([1, 1.2**d - 1]), rtol=0.05)
+
+
 @few
 @given(seeds, dims)
 def test_shells_hold_every_feature_once(seed, d):
@@ -146,6 +155,8 @@ def test_sampled_losses_follow_their_density(shape):
         (lambda f: density.contour_points([-1.0], f[0], np.random.default_rng(0)), "must not be negative, got -1.0"),
         (lambda f: density.sample_losses(np.log, 0.5, 2, 9, np.random.default_rng(0)), "not negative"),
         (lambda f: density.sample_losses(np.ones_like, 2, 2, 9, np.random.default_rng(0)), "low must be below high"),
+        (lambda f: density.sampled_volumes(len, [[1.0, 0.5]], f[0], 1.0, 9, None), "pairs low < high"),
+        (lambda f: density.sampled_volumes(len, [[0.5, 1.0]], f[0], 0.0, 9, None), "std must be positive, got 0.0"),
         (lambda f: density.unit_ball_volume(0), "at least 1, got 0"),
         (lambda f: density.sphere_points(3, 0, np.random.default_rng(0)), "feature_dim >= 1, got 3 and 0"),
     ],
