@@ -126,10 +126,19 @@ def visits(site: Path, browser: Browser, origins: dict[str, str]) -> Visits:
             if not request.url.startswith((origin, "data:", "blob:")):
                 seen.add("request leaves", where[0], request.url)
 
+        def answer(response: Any, where: list[str] = where) -> None:
+            if response.status >= 400:
+                seen.add("request failed", where[0], f"{response.status} {response.url}")
+
+        def fail(request: Any, where: list[str] = where) -> None:
+            if request.failure != "net::ERR_ABORTED":  # that is the browser, on its way to the next page
+                seen.add("request failed", where[0], f"{request.failure} {request.url}")
+
         page.on("console", hear)
         page.on("pageerror", lambda error, where=where: seen.add("console error", where[0], str(error)[:200]))
         page.on("request", ask)
-        page.on("requestfailed", lambda request, where=where: seen.add("request failed", where[0], request.url))
+        page.on("response", answer)
+        page.on("requestfailed", fail)
         for name in pages(site):
             where[0] = f"{name} ({kind}, {width} px, {mode})"
             seen.count += 1
