@@ -133,7 +133,8 @@ def mmc_squared_form() -> Finding:
     ratio = gradient.norm(dim=1) / offsets.norm(dim=1)
     return Finding(
         printed=error < 1e-8 and float((ratio - 1).abs().max()) < 1e-8 and float((curvature - 1).abs().max()) < 1e-4,
-        evidence=f"Central differences at {len(z)} random features agree with $z - \\mu^*_y$ within {error:.8f}, the"
-        f" gradient's norm over the distance to the center is {float(ratio.min()):.6f} to {float(ratio.max()):.6f}, and"
-        f" the curvature is {float(curvature.min()):.4f} to {float(curvature.max()):.4f} along every axis.",
+        evidence=f"Central differences at {len(z)} random features agree with $z - \\mu^*_y$ within"
+        f" {max(error, 1e-9):.0e}, the gradient's norm over the distance to the center is"
+        f" {float(ratio.min()):.6f} to {float(ratio.max()):.6f}, and the curvature is"
+        f" {float(curvature.min()):.4f} to {float(curvature.max()):.4f} along every axis.",
     )

@@ -169,3 +169,19 @@ def gaussian_ball_ratio(radius: sp.Expr, feature_dim: sp.Expr) -> sp.Expr:
     """Mean density of a standard Gaussian in a ball around its center, over the density at the center: Eq. 2's bias."""
     inside = sp.lowergamma(feature_dim / 2, radius**2 / 2) / sp.gamma(feature_dim / 2)
     return inside * (2 * sp.pi) ** (feature_dim / 2) / ball_volume(radius, feature_dim)
+
+
+def mmc_mean_density_bound(
+    mean_loss: sp.Expr, feature_dim: sp.Expr, share: sp.Expr = sp.Rational(1, 2), num_features: sp.Expr = sp.S.One
+) -> sp.Expr:
+    """Least mean density of the densest part of a class under the MMC loss, whatever p is.
+
+    By Markov's inequality a share q of the features has a loss of at most mean / (1 - q), so it lies in a ball.
+
+    Args:
+        mean_loss: mean MMC loss of the class, > 0.
+        feature_dim: d >= 1.
+        share: q, between 0 and 1.
+        num_features: N_k.
+    """
+    return num_features * share / ball_volume(mmc_radius(mean_loss / (1 - share)), feature_dim)

@@ -152,3 +152,20 @@ def test_gaussian_ball_ratio_is_scipys_chi_square(d, radius):
     inside = stats.chi2(d).cdf(radius**2)
     expected = inside / (float(UNIT_BALLS[d]) * radius**d) / stats.multivariate_normal(np.zeros(d)).pdf(np.zeros(d))
     assert float(numeric(density.gaussian_ball_ratio)(radius, d)) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("mean_loss", "d", "share", "bound"),
+    [
+        (1, 2, None, 3 / (2 * math.pi * 4)),
+        (2, 2, "3/4", 3 * 0.75 / (math.pi * 16)),
+        (1, 3, "1/3", 1 / (4 / 3 * math.pi * 3**1.5)),
+        (2, 1, "1/2", 3 / 2 / (2 * math.sqrt(8))),
+    ],
+)
+def test_mmc_mean_density_bound(mean_loss, d, share, bound):
+    chosen = {} if share is None else {"share": sp.Rational(share)}
+    got = density.mmc_mean_density_bound(sp.Integer(mean_loss), sp.Integer(d), num_features=3, **chosen)
+    assert float(got) == pytest.approx(bound)
+    alone = density.mmc_mean_density_bound(sp.Integer(mean_loss), sp.Integer(d), **chosen)
+    assert float(alone) == pytest.approx(bound / 3)
