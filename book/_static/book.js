@@ -1,4 +1,4 @@
-// Two small things that style sheets cannot do.
+// Small things that style sheets cannot do.
 document.addEventListener("DOMContentLoaded", () => {
   // The word "Proof." in italics, as in print.
   document.querySelectorAll("div.proof.admonition > p:first-child").forEach((line) => {
@@ -10,6 +10,11 @@ document.addEventListener("DOMContentLoaded", () => {
       text.data = text.data.slice("Proof.".length);
       line.prepend(word);
     }
+  });
+  // A full stop stays with the formula before it: a word joiner forbids the line break between them.
+  document.querySelectorAll("span.math").forEach((formula) => {
+    const next = formula.nextSibling;
+    if (next?.nodeType === Node.TEXT_NODE && /^[.,;:!?)\]’”]/.test(next.data)) next.data = "\u2060" + next.data;
   });
   // What scrolls sideways can be reached with the keyboard.
   document.querySelectorAll(".pst-scrollable-table-container, div.math, .output.text_latex").forEach((box) => {
