@@ -37,6 +37,7 @@ def numeric(formula: Callable[..., sp.Expr]) -> Callable[..., Any]:
     def evaluate(*args: Any, **kwargs: Any) -> np.ndarray:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return np.asarray(compiled(*(np.asarray(value, dtype=float) for value in bound.args)))
+        # SciPy's Lambert W is complex even where its imaginary part is zero.
+        return np.real_if_close(compiled(*(np.asarray(value, dtype=float) for value in bound.args)))
 
     return evaluate
