@@ -11,6 +11,10 @@ document.addEventListener("DOMContentLoaded", () => {
       line.prepend(word);
     }
   });
+  // A statement that the paper prints is quoted, not asserted, and looks so.
+  document.querySelectorAll("div.proof.admonition > .admonition-title").forEach((title) => {
+    if (/as printed/i.test(title.textContent) && !/exact/i.test(title.textContent)) title.parentElement.classList.add("as-printed");
+  });
   // A full stop stays with the formula before it: a word joiner forbids the line break between them.
   document.querySelectorAll("span.math").forEach((formula) => {
     const next = formula.nextSibling;
