@@ -31,9 +31,9 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 #: The experiment's settings by data set: digits live in the chapter, MNIST once, as records.
 SETTINGS = {
     "digits": Spec(
-        "first-experiment", "smoke", "digits", "mlp", "SCE", (), 16, 100, 64, 1e-3, (0.05, 0.1, 0.15, 0.2), 40
+        "first-experiment", "smoke", "digits", "mlp", "SCE", (), 16, 60, 64, 1e-3, (0.05, 0.1, 0.15, 0.2), 40
     ),
-    "mnist": Spec("first-experiment", "laptop", "mnist", "cnn", "SCE", (), 64, 8, 128, 1e-3, (0.05, 0.1, 0.2, 0.3), 50),
+    "mnist": Spec("first-experiment", "laptop", "mnist", "cnn", "SCE", (), 64, 6, 128, 1e-3, (0.1, 0.2, 0.3), 40),
 }
 
 

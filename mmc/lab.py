@@ -208,9 +208,9 @@ def run(
     for seed in seeds:
         if seed in record.seeds:
             continue
-        started = time.monotonic()
+        made, started = provenance(), time.monotonic()
         values = measure(spec, seed)
-        made = {**provenance(), "seconds": round(time.monotonic() - started, 1)}
+        made = {**made, "seconds": round(time.monotonic() - started, 1)}
         runs = sorted([*record.runs, {"seed": seed, "values": values, "made": made}], key=lambda run: run["seed"])
         record = Record(spec, data, tuple(runs))
         write_text(target, record.dumps())
