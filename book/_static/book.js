@@ -15,6 +15,17 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("div.proof.admonition > .admonition-title").forEach((title) => {
     if (/as printed/i.test(title.textContent) && !/exact/i.test(title.textContent)) title.parentElement.classList.add("as-printed");
   });
+  // A verdict in a table is shown as one.
+  const verdicts = {
+    holds: "verdict-holds",
+    "holds with a correction": "verdict-corrected",
+    "does not hold": "verdict-fails",
+    open: "verdict-open",
+  };
+  document.querySelectorAll("table.table td > p:only-child").forEach((cell) => {
+    const verdict = verdicts[cell.textContent.trim()];
+    if (verdict && !cell.children.length) cell.innerHTML = `<span class="${verdict}">${cell.textContent}</span>`;
+  });
   // A full stop stays with the formula before it: a word joiner forbids the line break between them.
   document.querySelectorAll("span.math").forEach((formula) => {
     const next = formula.nextSibling;
