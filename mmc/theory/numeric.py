@@ -13,6 +13,17 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.printing.numpy import SciPyPrinter
+
+
+class _Printer(SciPyPrinter):
+    """SymPy prints the incomplete beta function as a difference; inside a product it needs brackets."""
+
+    def _print_betainc_regularized(self, expr: sp.Expr) -> str:
+        return f"({super()._print_betainc_regularized(expr)})"
+
+
+_SETTINGS = {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
 
 
 @functools.lru_cache(maxsize=None)
@@ -31,7 +42,7 @@ def numeric(formula: Callable[..., sp.Expr]) -> Callable[..., Any]:
     """
     signature = inspect.signature(formula)
     symbols = [sp.Symbol(name, real=True) for name in signature.parameters]
-    compiled = sp.lambdify(symbols, formula(*symbols), modules=["scipy", "numpy"])
+    compiled = sp.lambdify(symbols, formula(*symbols), modules=["scipy", "numpy"], printer=_Printer(_SETTINGS))
 
     @functools.wraps(formula)
     def evaluate(*args: Any, **kwargs: Any) -> np.ndarray:
