@@ -21,7 +21,7 @@ def logit(features: sp.Matrix, center: sp.Matrix, precision: sp.Expr | sp.Matrix
         bias: B.
     """
     offset = features - center
-    return (offset.T * precision * offset)[0] * -1 + bias
+    return bias - (offset.T * precision * offset)[0]
 
 
 def linear_logit(features: sp.Matrix, weight: sp.Matrix, bias: sp.Expr) -> sp.Expr:
@@ -219,7 +219,7 @@ def _cone(positive: int, negative: int, spare: int) -> str:
     if positive and negative:
         return "two crossing planes" if positive == negative == 1 else "cone"
     if positive + negative < 2:
-        return "plane" if positive + negative else "whole space"
+        return "plane" if positive or negative else "whole space"
     return "flat" if spare else "point"
 
 
