@@ -61,3 +61,12 @@ def test_citations_have_entries_and_keys_are_unique() -> None:
         key.strip() for keys in re.findall(r"\{cite[a-z:]*\}`([^`<]+)`", text_of_the_book()) for key in keys.split(",")
     }
     assert cited <= set(entries), cited - set(entries)
+
+
+def test_the_names_on_the_notation_page_are_in_the_code() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "mmc").rglob("*.py"))
+    words = set(re.findall(r"\w+", source))
+    rows = re.findall(r"^\|[^|]*\|([^|]*)\|", (BOOK / "notation.md").read_text(encoding="utf-8"), re.MULTILINE)
+    names = {name for cell in rows for code in re.findall(r"`([^`]+)`", cell) for name in re.findall(r"\w+", code)}
+    assert len(names) > 15
+    assert not names - words - {"j"}, names - words

@@ -285,6 +285,15 @@ def test_each_chapter_hands_out_its_notebook(site: Path, tags: dict[Path, Tags])
         nbformat.validate(nbformat.read(page.parent / link, as_version=4))
 
 
+def test_every_module_is_in_the_api_reference(tags: dict[Path, Tags]) -> None:
+    ids = {found for page, kept in tags.items() if page.parent.name == "api" for found in kept.ids}
+    files = [
+        path.relative_to(ROOT).with_suffix("") for path in (ROOT / "mmc").rglob("*.py") if path.name != "__init__.py"
+    ]
+    missing = [".".join(file.parts) for file in files if "module-" + ".".join(file.parts) not in ids]
+    assert files and not missing
+
+
 def test_no_launch_button_without_an_address(tags: dict[Path, Tags]) -> None:
     settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     if settings["repository"]["url"]:
