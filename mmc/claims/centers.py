@@ -82,9 +82,9 @@ def mm_centers_recursion() -> Finding:
     last = [theory.recursion(n)[n - 1, n - 1] for n in sizes]
     return Finding(
         all(good) and not any(last),
-        f"Exactly, in rational arithmetic with square roots, for all $L$ from {sizes[0]} to {sizes[-1]}; the $L$-th coordinate"
-        f" of the last center is always {max(last)}, so $d = L - 1$ suffices although a loop over $L$ coordinates needs"
-        " $d = L$.",
+        f"Exactly, in rational arithmetic with square roots, for all $L$ from {sizes[0]} to {sizes[-1]}; the $L$-th"
+        f" coordinate of the last center is always {max(last)}, so $d = L - 1$ suffices although a loop over $L$"
+        " coordinates needs $d = L$.",
     )
 
 
@@ -124,8 +124,8 @@ def mm_centers_max_cosine() -> Finding:
     worst = max(map(abs, misses.values()))
     return Finding(
         bool(slope.is_negative and worst < 1e-3),
-        f"The squared distance falls with the cosine (slope ${sp.latex(slope)}$), so the two criteria are one; the search"
-        f" reaches the best known angle of {len(misses)} codes to 0.001 degrees. It proves nothing where no best angle"
+        f"The squared distance falls with the cosine (slope ${sp.latex(slope)}$), so the two criteria are one; the"
+        f" search reaches the best known angle of {len(misses)} codes to 0.001 degrees. It proves nothing where no best angle"
         " is known.",
     )
 
@@ -155,6 +155,6 @@ def mmlda_equals_dot_softmax() -> Finding:
     return Finding(
         bool(same_for_all_classes and equal < 1e-10),
         r"The logits differ by $-\frac12(\lVert z \rVert^2 + \lVert \mu_l \rVert^2)$, the same for all classes, which"
-        f" softmax does not see: on 1,000 features the losses agree to $10^{{-10}}$. With norms spread by 10 % they differ"
-        f" by up to {unequal:.1f}.",
+        f" softmax does not see: on 1,000 features the losses agree to $10^{{-10}}$. With norms spread by 10 % they"
+        f" differ by up to {unequal:.1f}.",
     )
