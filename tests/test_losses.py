@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mmc import losses
 from mmc.losses import GSCE, LGM, LOSSES, MMC, MMLDA, SCE, CenterLoss, ElasticMMC, build
+from mmc.theory import centers, contours, density, flow
 
 L, D, N = 4, 6, 9
 FIXED = ("MMLDA", "MMC", "MMC (rand)", "Elastic MMC")
@@ -152,14 +153,63 @@ def test_mmc_pulls_straight_to_its_center(seed: int) -> None:
     torch.testing.assert_close(loss(loss.centers, torch.arange(L)), torch.zeros(L))
 
 
-def test_mmc_is_its_formula_in_sympy() -> None:
-    """The torch value is compiled from nothing: it is held against the formula written in SymPy."""
-    z, mu = sp.symbols(f"z:{D}", real=True), sp.symbols(f"m:{D}", real=True)
-    formula = sp.lambdify([z, mu], sum((a - b) ** 2 for a, b in zip(z, mu, strict=True)) / 2)
-    loss = make("MMC")
-    features, y = sample(5)
-    expected = [formula(f.tolist(), loss.centers[k].tolist()) for f, k in zip(features, y, strict=True)]
-    torch.testing.assert_close(loss(features, y), torch.tensor(expected))
+def column(vector: torch.Tensor) -> sp.Matrix:
+    return sp.Matrix(vector.tolist())
+
+
+def test_logits_and_cross_entropy_are_the_formulas_of_the_theory() -> None:
+    (z, y), generator = sample(5), torch.Generator().manual_seed(5)
+    root = torch.randn(L, D, D, generator=generator)
+    full = GSCE(L, D, "full", sigma=root.mT @ root / D + torch.eye(D), bias=torch.randn(L, generator=generator))
+    sce = make("SCE")
+    for feature, label in zip(z[:3], y[:3], strict=True):
+        quadratic = [
+            contours.logit(
+                column(feature), column(full.centers[i]), sp.Matrix(full.sigma[i].tolist()), full.bias[i].item()
+            )
+            for i in range(L)
+        ]
+        linear = [
+            contours.linear_logit(column(feature), column(w), sce.linear.bias[i].item())
+            for i, w in enumerate(sce.linear.weight)
+        ]
+        for loss, h in ((full, quadratic), (sce, linear)):
+            assert loss.logits(feature[None])[0].tolist() == pytest.approx([float(value) for value in h])
+            rival = contours.log_sum_exp([value for i, value in enumerate(h) if i != label])
+            assert loss(feature[None], label[None]).item() == pytest.approx(float(contours.loss(h[label], rival)))
+
+
+def test_lgm_is_the_member_of_the_theory_margin_included() -> None:
+    loss, (z, y) = make("L-GM", margin=0.3, weight=0.0), sample(7)
+    with torch.no_grad():
+        loss.log_variance.copy_(torch.randn(L, D, generator=torch.Generator().manual_seed(7)))
+    for feature, label in zip(z[:3], y[:3], strict=True):
+        h = []
+        for i in range(L):
+            sigma, bias = contours.lgm_member(loss.log_variance[i].exp().tolist(), sp.Float(0.3) * (i == int(label)))
+            h.append(contours.logit(column(feature), column(loss.centers[i]), sigma, bias))
+        rival = contours.log_sum_exp([value for i, value in enumerate(h) if i != label])
+        assert loss(feature[None], label[None]).item() == pytest.approx(float(contours.loss(h[label], rival)))
+
+
+@few
+@given(seed=seeds, value=st.floats(0.01, 20.0), radius=st.floats(0.1, 5.0))
+def test_contours_of_mmc_and_elastic_mmc_are_the_spheres_of_the_theory(seed: int, value: float, radius: float) -> None:
+    z, y = sample(seed)
+    mmc, elastic, away = make("MMC"), make("Elastic MMC", radius=radius), F.normalize(z, dim=1)
+    on_contour = mmc.centers[y] + float(density.mmc_radius(value)) * away
+    torch.testing.assert_close(mmc(on_contour, y), torch.full((N,), value))
+    torch.testing.assert_close(
+        elastic(elastic.centers[y] + value * away, y), torch.full((N,), float(centers.elastic_loss(value, radius)))
+    )
+
+
+def test_mmlda_on_the_ray_to_its_center_is_the_softmax_loss_of_the_flow() -> None:
+    loss, y = make("MMLDA"), torch.arange(L)
+    for share in (0.05, 0.3, 0.6):
+        margin = share * 10 * flow.simplex_slope(10, L)
+        expected = torch.full((L,), float(flow.softmax_loss(margin, L)))
+        torch.testing.assert_close(loss(share * loss.centers, y), expected)
 
 
 @pytest.mark.parametrize("name", FIXED)

@@ -30,7 +30,7 @@ def pgd(
     """Ascend an objective by signed gradient steps from a random start, within epsilon of each image.
 
     An example that is fooled leaves the batch with the image that fooled it; what stands is tried again at the next
-    restart. Source: Madry et al. 2018, Eq. 3.
+    restart. Source: Madry et al. 2018.
 
     Args:
         model: maps images in [0, 1] to logits; in eval mode.

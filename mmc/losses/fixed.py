@@ -41,7 +41,7 @@ class FixedCenters(Loss):
 
 
 class MMC(FixedCenters):
-    """Max-Mahalanobis center loss: 1/2 ||z - mu*_y||^2. Source: Pang et al. 2020, Eq. 8.
+    """Max-Mahalanobis center loss: 1/2 ||z - mu*_y||^2. Source: Pang et al. 2020.
 
     Args: see `FixedCenters`.
     """

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class CenterLoss(SCE):
-    """Center loss: softmax cross-entropy plus weight / 2 * ||z - c_y||^2. Source: Wen et al. 2016, Eq. 5.
+    """Center loss: softmax cross-entropy plus weight / 2 * ||z - c_y||^2. Source: Wen et al. 2016.
 
-    The centers start at the origin and move by a rule of their own, not by the gradient (their Eq. 4):
+    The centers start at the origin and move by a rule of their own, not by the gradient:
     c_j <- c_j - rate * sum_{y_i = j} (c_j - z_i) / (1 + n_j), see `observe`.
 
     Args:

@@ -35,7 +35,7 @@ class GSCE(Loss):
     """The g-SCE family: cross-entropy on the quadratic logits h_i = -(z - mu_i)^T Sigma_i (z - mu_i) + B_i.
 
     Sigma_i is kept as a factor A_i with Sigma_i = A_i^T A_i, so that it stays positive semi-definite while it is
-    learned. Source: Pang et al. 2020, Section 3.2 (Sigma_i weighs the distance, it is not a covariance).
+    learned. Source: Pang et al. 2020 (Sigma_i weighs the distance, it is not a covariance).
 
     Args:
         num_classes: L >= 2.
