@@ -186,7 +186,7 @@ def test_lgm_is_the_member_of_the_theory_margin_included() -> None:
     for feature, label in zip(z[:3], y[:3], strict=True):
         h = []
         for i in range(L):
-            sigma, bias = contours.lgm_member(loss.log_variance[i].exp().tolist(), sp.Float(0.3) * (i == int(label)))
+            sigma, bias = contours.lgm_member(loss.log_variance[i].exp().tolist(), sp.Float(0.3 if i == label else 0))
             h.append(contours.logit(column(feature), column(loss.centers[i]), sigma, bias))
         rival = contours.log_sum_exp([value for i, value in enumerate(h) if i != label])
         assert loss(feature[None], label[None]).item() == pytest.approx(float(contours.loss(h[label], rival)))
