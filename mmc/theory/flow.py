@@ -60,6 +60,17 @@ def softmax_margin(time: sp.Expr, slope: sp.Expr, num_classes: sp.Expr, start: s
     return level - sp.LambertW(sp.exp(level) / others)
 
 
+def softmax_sideways(margin: sp.Expr, num_classes: sp.Expr, start: sp.Expr = sp.S.Zero) -> sp.Expr:
+    """Share left of a small deviation from the axis of the own class, with simplex weights; t^(-1/L) late in the flow.
+
+    Args:
+        margin: m, reached on the axis.
+        num_classes: L >= 3.
+        start: the margin at which the share is 1.
+    """
+    return sp.exp(-(margin - start) / num_classes)
+
+
 def mmc_time_to(share: sp.Expr) -> sp.Expr:
     """Time in which the MMC loss falls to a share (0 to 1) of its value at t = 0, wherever it starts."""
     return -sp.log(share) / 2

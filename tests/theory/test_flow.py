@@ -78,6 +78,19 @@ def test_softmax_margin_is_that_of_the_flow_in_feature_space(num_classes, norm, 
     np.testing.assert_allclose(numeric(flow.softmax_time)(margins, slope, num_classes, start), TIMES, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("num_classes", "start"), [(3, 0.0), (5, 1.0)])
+def test_softmax_sideways_is_that_of_the_flow_in_feature_space(num_classes, start):
+    centers = simplex(num_classes, 1.0)
+    side = 1e-2 * (centers[1] - centers[2])
+    begin = start * (num_classes - 1) / num_classes * centers[0] + side
+    flown = integrate(lambda z: cross_entropy(z, centers), begin, TIMES)
+    left = flown @ side / (side @ side)
+    margins = flown @ (centers[0] - centers[1:].mean(0))
+    np.testing.assert_allclose(numeric(flow.softmax_sideways)(margins, num_classes, start), left, rtol=1e-4)
+    if start == 0:
+        np.testing.assert_allclose(numeric(flow.softmax_sideways)(margins, num_classes), left, rtol=1e-4)
+
+
 def test_flows_start_at_margin_zero_unless_told():
     for formula, value in [(flow.softmax_margin, 0.7), (flow.softmax_time, 0.7)]:
         assert float(numeric(formula)(value, 1.5, 3)) == pytest.approx(float(numeric(formula)(value, 1.5, 3, 0.0)))
