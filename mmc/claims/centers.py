@@ -125,8 +125,8 @@ def mm_centers_max_cosine() -> Finding:
     return Finding(
         bool(slope.is_negative and worst < 1e-3),
         f"The squared distance falls with the cosine (slope ${sp.latex(slope)}$), so the two criteria are one; the"
-        f" search reaches the best known angle of {len(misses)} codes to 0.001 degrees. It proves nothing where no best angle"
-        " is known.",
+        f" search reaches the best known angle of {len(misses)} codes to 0.001 degrees. It proves nothing where no best"
+        " angle is known.",
     )
 
 
