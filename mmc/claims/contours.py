@@ -34,12 +34,12 @@ def scores(z: np.ndarray, sigma: np.ndarray, mu: np.ndarray, bias: np.ndarray) -
 
 def crossings(loss, origin: np.ndarray, directions: np.ndarray, value: float) -> np.ndarray:
     """Points with loss = value on rays from the origin, by bisection between a grid's sign changes; knows no shape."""
-    grid = np.linspace(1e-6, 12, 241)
+    grid = np.linspace(1e-6, 12, 121)
     at = origin + grid[:, None, None] * directions
     above = np.stack([loss(points) for points in at]) > value
     step, ray = np.nonzero(above[1:] != above[:-1])
     low, high, start = grid[step], grid[step + 1], above[step, ray]
-    for _ in range(60):
+    for _ in range(50):
         middle = (low + high) / 2
         same = (loss(origin + middle[:, None] * directions[ray]) > value) == start
         low, high = np.where(same, middle, low), np.where(same, high, middle)
