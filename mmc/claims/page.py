@@ -75,7 +75,8 @@ def _card(entry: Entry) -> str:
     if claim.chapter:
         rows.append(f"[Read the chapter]({claim.chapter}.ipynb)")
     body = "\n\n".join(rows)
-    return f":::{{card}}\n:class-card: claim\n`{claim.name}` {badge(entry.verdict)}\n^^^\n{body}\n:::"
+    head = f":::{{card-header}}\n`{claim.name}` {badge(entry.verdict)}\n:::"
+    return f"::::{{card}}\n:class-card: claim\n\n{head}\n\n{body}\n::::"
 
 
 def cards(found: Iterable[Entry], *verdicts: str) -> Page:
