@@ -45,9 +45,12 @@ class Spec:
         loss: a printed name in `mmc.losses.LOSSES`.
         loss_options: what the loss takes besides its sizes, as (name, value) pairs.
         feature_dim: d.
-        epochs, batch_size, learning_rate: see `mmc.training.train`.
+        epochs: passes over the training images.
+        batch_size: images per step.
+        learning_rate: at the start, see `mmc.training.train`.
         epsilons: L-inf radii in units of a pixel's range [0, 1].
-        steps, restarts: of PGD, for each objective and radius.
+        steps: gradient steps of PGD, for each objective and radius.
+        restarts: random starts of PGD.
         num_attacked: how many test images, from the first.
         recipe: raised by hand where a change of code alters results.
     """

@@ -58,7 +58,8 @@ def cnn(
 ) -> nn.Sequential:
     """A small convolutional network: two strided convolutions, a hidden layer, and a linear layer to z.
 
-    Args: as `mlp`; `width` counts the channels of the first convolution; height and width are multiples of 4.
+    The arguments are those of `mlp`; `width` counts the channels of the first convolution, and height and width are
+    multiples of 4.
     """
     channels, height, columns = shape
     if height % 4 or columns % 4:

@@ -43,7 +43,7 @@ class FixedCenters(Loss):
 class MMC(FixedCenters):
     """Max-Mahalanobis center loss: 1/2 ||z - mu*_y||^2. Source: Pang et al. 2020.
 
-    Args: see `FixedCenters`.
+    The arguments are those of `FixedCenters`.
     """
 
     def value(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -70,7 +70,7 @@ class MMLDA(FixedCenters):
 
     As the centers have equal norms, this is cross-entropy on the inner products with them.
 
-    Args: see `FixedCenters`.
+    The arguments are those of `FixedCenters`.
     """
 
     def value(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
