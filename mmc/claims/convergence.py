@@ -33,7 +33,7 @@ def flow_values(start: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.nd
 @claim(
     "faster-convergence-flow",
     paper="MMC",
-    source="abstract and Section 3, read in feature space",
+    source="the advantages listed for the MMC loss, read in feature space",
     printed=r"The MMC loss converges faster than SCE and its variants. For one feature under gradient flow: its"
     r" distance to the center falls like $e^{-t}$, while the loss of SCE and MMLDA falls like $1/t$.",
     chapter="convergence",
