@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmc import claims
 from mmc.book import notebook as nb
 from mmc.book.project import SCALES, Project, resolve
 
@@ -68,7 +69,10 @@ def test_theory_chapter_has_its_parts(name):
     assert len(exercises) >= 3, "three exercises or more"
     assert sorted(exercises) == sorted(solutions), "each with a runnable solution"
     assert source.count("assert ") >= 5, "every statement is asserted"
-    assert "claims.check(" in source or "check(" in source, "the verdict is computed"
+    settled = [claim for claim in claims.ledger().values() if claim.chapter == name and claim.check]
+    for claim in settled:
+        assert f'"{claim.name}"' in source, f"the chapter shows no verdict on {claim.name}"
+    assert not settled or "check(" in source, "the verdict is computed"
     for part in ("You will learn", "Where it breaks", "In the library", "What we learned"):
         assert part.lower() in text.lower(), f"no part {part!r}"
     assert len(text.split()) >= 1000
