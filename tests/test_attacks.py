@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -115,13 +117,15 @@ def test_what_fell_stays_fallen_with_more_restarts_and_the_worst_case_is_the_lea
 
 @few
 @given(seed=seeds)
-def test_more_room_fells_more_and_all_room_fells_nearly_all(seed: int) -> None:
-    model, x, y = case(seed)
-    options = {"objective": margin, "steps": 20, "restarts": 2}
-    standing = [correct(model, pgd(model, x, y, epsilon=e, **options), y).sum() for e in (0.0, 0.02, 0.3, 1.0)]
-    assert standing[0] == len(x)
-    assert standing[0] >= standing[1] >= standing[2] >= standing[3]
-    assert standing[3] <= 0.25 * len(x)
+def test_more_room_fells_more_and_all_room_fells_all(seed: int) -> None:
+    """On an affine model, where each attack is exact; a network may keep one class over the whole box."""
+    weight = torch.randn(16, generator=torch.Generator().manual_seed(seed))
+    x = images(seed, 100)
+    model = Affine(weight, -(x.flatten(1) @ weight).median()).eval()
+    y, options = model(x).argmax(1), {"objective": margin, "steps": 10}
+    standing = [correct(model, pgd(model, x, y, epsilon=e, **options), y) for e in (0.0, 0.02, 0.1, 1.0)]
+    assert standing[0].all() and not standing[3].any()
+    assert all(not (more & ~less).any() for less, more in itertools.pairwise(standing))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
