@@ -48,25 +48,21 @@ def _made(record: Record) -> str:
 
 
 @claim(
-    "cross-entropy-pgd",
+    "attack-must-be-adaptive",
     paper="MMC",
-    source="the usual reading of a PGD accuracy; the authors attack the distance to the center instead",
-    printed="Accuracy under PGD on the cross-entropy of the logits measures how robust an MMC network is.",
-    exact="It is an upper bound only: cross-entropy has no gradient in float32 where the logit gap exceeds "
-    r"$150 \ln 2 \approx 104$, and a trained MMC network puts many examples there.",
+    source="Experiments: adaptive white-box attacks",
+    printed="Softmax cross-entropy is not the objective to attack an MMC network with; the attack must be adaptive.",
     chapter="first-experiment",
 )
-def cross_entropy_pgd() -> Finding:
+def attack_must_be_adaptive() -> Finding:
     mmc, sce = record_of("MMC"), record_of("SCE")
     epsilon, alone, worst = widest(mmc, "cross-entropy")
     blind, seeing = (r.values("zero_gradients", "cross-entropy").mean() for r in (mmc, sce))
-    gaps = np.concatenate(list(shortfall(mmc, "cross-entropy").values()))
     return Finding(
-        printed=bool(gaps.max() <= SLACK and blind == 0),
-        exact=bool(gaps.min() >= 0 and blind > 0.05 and seeing < 0.01),
+        printed=bool(alone - worst > SLACK and blind > 0.05 and seeing < 0.01),
         evidence=f"At $\\epsilon = {epsilon}$ cross-entropy PGD leaves MMC {alone:.1%}, the worst of three objectives "
-        f"{worst:.1%}; cross-entropy's gradient is exactly zero on {blind:.1%} of the clean images under MMC and on "
-        f"{seeing:.1%} under SCE ({_made(mmc)}). One counterexample refutes it at any scale.",
+        f"{worst:.1%}. Its gradient is exactly zero on {blind:.1%} of the clean images under MMC and on {seeing:.1%} "
+        f"under SCE: float32 has none left where the logit gap exceeds $150 \\ln 2 \\approx 104$ ({_made(mmc)}).",
     )
 
 
@@ -76,8 +72,6 @@ def cross_entropy_pgd() -> Finding:
     source="Experiments: adaptive white-box attacks",
     printed=r"PGD that ascends $\lVert z - \mu^*_y \rVert^2$ is the adaptive attack on MMC: its accuracy measures "
     r"robustness.",
-    exact="It is an upper bound: the distance can grow in directions in which the label's lead grows too. "
-    "The margin, and the worst case over objectives, find adversarial images that it misses.",
     chapter="first-experiment",
 )
 def own_center_adaptive() -> Finding:
@@ -87,9 +81,9 @@ def own_center_adaptive() -> Finding:
     gaps = np.concatenate(list(shortfall(record, "own center").values()))
     return Finding(
         printed=bool(gaps.max() <= SLACK),
-        exact=bool(gaps.min() >= 0 and by_margin < alone),
-        evidence=f"At $\\epsilon = {epsilon}$ own-center PGD leaves MMC {alone:.1%}, margin PGD {by_margin:.1%}, "
-        f"the worst of three objectives {worst:.1%} ({_made(record)}). One counterexample refutes it at any scale.",
+        evidence=f"At $\\epsilon = {epsilon}$ it leaves MMC {alone:.1%}, margin PGD {by_margin:.1%}, the worst of "
+        f"three objectives {worst:.1%} ({_made(record)}): the distance can grow in directions in which the label's "
+        "lead grows too. As the statement is about an attack, one network on which it misses is enough.",
     )
 
 
@@ -97,6 +91,7 @@ def _open(name: str, source: str, printed: str, missing: str) -> None:
     open_claim(name, paper="MMC", source=source, printed=printed, missing=missing, chapter="first-experiment")
 
 
+#: What most open claims wait for.
 NETWORKS = "Networks of the paper's size trained on the paper's schedule (200 epochs, five seeds)"
 
 _open(
@@ -108,12 +103,10 @@ _open(
 _open(
     "white-box-cifar10",
     "Table of white-box adaptive attacks, CIFAR-10",
-    r"Without adversarial training MMC keeps 24.8 % under untargeted PGD-50 at $\epsilon = 8/255$, SCE 3.6 %, MMLDA "
-    r"9.7 %, "
-    "L-GM 4.9 %.",
-    f"{NETWORKS} on CIFAR-10, first under the paper's own attack (targeted and untargeted, 10 and 50 steps, 8/255 and "
-    f"16/255), "
-    "then under the margin and every pairwise margin.",
+    r"Without adversarial training MMC keeps 24.8 % under untargeted PGD-50 at $\epsilon = 8/255$, SCE 3.6 %, "
+    "MMLDA 9.7 %, L-GM 4.9 %.",
+    f"{NETWORKS} on CIFAR-10, first under the paper's own attack (targeted and untargeted, 10 and 50 steps, 8/255 "
+    "and 16/255), then under the margin and every pairwise margin.",
 )
 _open(
     "white-box-cifar100",
@@ -124,17 +117,16 @@ _open(
 _open(
     "depth",
     "Table of architectures",
-    "MMC makes better use of depth: from ResNet-32 to ResNet-110 its accuracy under untargeted PGD-50 at 8/255 rises "
-    "from 24.8 "
-    "to 31.4 % on CIFAR-10, while SCE's falls from 3.6 to 2.9 %.",
+    "MMC makes better use of depth: from ResNet-32 to ResNet-110 its accuracy under untargeted PGD-50 at 8/255 "
+    "rises from 24.8 to 31.4 % on CIFAR-10, while SCE's falls from 3.6 to 2.9 %.",
     f"{NETWORKS}, both depths, under attacks that do not depend on the own center alone.",
 )
 _open(
     "carlini-wagner",
     "Table of C&W, SPSA and general attacks",
     "The mean untargeted C&W distortion on CIFAR-10 is 0.17 for MMC and 0.07 for SCE.",
-    "A C&W attack with binary search (9 steps of 1,000 iterations, 500 images) on CIFAR-10 networks, checked against "
-    "exact distances.",
+    "A C&W attack with binary search (9 steps of 1,000 iterations, 500 images) on CIFAR-10 networks, checked "
+    "against exact distances.",
 )
 _open(
     "spsa",
@@ -153,17 +145,15 @@ _open(
     "transfer",
     "Experiments: black-box transfer",
     "Adversarial images made on other networks transfer badly to MMC networks.",
-    "The full matrix of source and target networks (SCE, MMC with norms 10 and 100, each with and without adversarial "
-    "training) "
-    "under PGD and MIM.",
+    "The full matrix of source and target networks (SCE, MMC with norms 10 and 100, each with and without "
+    "adversarial training) under PGD and MIM.",
 )
 _open(
     "masking-evidence",
     "Experiments: black-box attacks",
     "Accuracy under transfer and under SPSA shows that MMC's robustness does not come from masked gradients.",
     "Transfer, SPSA, white-box and margin attacks on the same CIFAR-10 networks, ordered example by example: the "
-    "evidence counts "
-    "only if no white-box attack is stronger than what it is offered against.",
+    "evidence counts only if no white-box attack is stronger than what it is offered against.",
 )
 _open(
     "adversarial-training",
@@ -177,8 +167,7 @@ _open(
     "Well dispersed centers matter: MMC (rand) keeps 18.4 % under untargeted PGD-50 at 8/255, MMC with optimal "
     "centers 24.8 %.",
     f"{NETWORKS} with optimal and random centers, several draws of the centers, under the worst case of several "
-    f"objectives. "
-    "The MNIST records have both, at laptop scale.",
+    "objectives. The MNIST records have both, at laptop scale.",
 )
 _open(
     "faster-convergence-data",
@@ -195,9 +184,8 @@ _open(
 _open(
     "later-reevaluation",
     "AutoAttack and RobustBench, after publication",
-    "Adversarially trained MMC keeps 43.48 % under AutoAttack, where 55.0 % was claimed; without adversarial training "
-    "one public "
-    "reimplementation keeps 0.00 %.",
+    "Adversarially trained MMC keeps 43.48 % under AutoAttack, where 55.0 % was claimed; without adversarial "
+    "training one public reimplementation keeps 0.00 %.",
     "Standard AutoAttack on CIFAR-10 networks of our own, with and without adversarial training.",
 )
 _open(
