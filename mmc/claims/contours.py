@@ -226,7 +226,8 @@ def contour_sphere() -> Finding:
         for point, j in zip(found, 1 + scores(found, sigma, mu, bias)[:, 1:].argmax(axis=1), strict=True):
             center = numeric(theory.pair_center)(sigma[0], sigma[j], mu[0], mu[j])
             pair = (sigma[0], sigma[j], np.square(mu[0] - mu[j]).sum(), bias[0] - bias[j])
-            worst = max(worst, abs(np.square(point - center).sum() / numeric(theory.squared_radius)(value, *pair) - 1))
+            ratio = np.square(point - center).sum() / numeric(theory.squared_radius)(value, *pair)
+            worst = max(worst, float(abs(ratio - 1)))
             points += 1
     return Finding(
         printed=worst < 1e-7 and points > 100,
