@@ -124,19 +124,21 @@ def _descend(
     per_feature: bool,
 ) -> Run:
     learned = [parameter for parameter in loss.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD([*followers, *learned], lr=rate, momentum=momentum)
+    moving = [*followers, *learned]
+    velocities = [torch.zeros_like(parameter) for parameter in moving]
     seen, judged_by = [], []
     for _ in range(steps + 1):
         z = features()
         seen.append(z.detach().clone())
         judged_by.append(loss.centers.detach().clone() if hasattr(loss, "centers") else class_means(seen[-1], labels))
         values = loss(z, labels)
-        optimizer.zero_grad()
-        (values.sum() if per_feature else values.mean()).backward()
-        if per_feature:  # each feature moves by its own gradient, what all share by the mean, as in training
-            for parameter in learned:
-                parameter.grad /= len(labels)
-        optimizer.step()
+        gradients = torch.autograd.grad(values.sum() if per_feature else values.mean(), moving)
+        with torch.no_grad():
+            for index, (parameter, velocity, gradient) in enumerate(zip(moving, velocities, gradients, strict=True)):
+                # Each free feature moves by its own gradient, what all share by the mean, as in training.
+                shared = per_feature and index >= len(followers)
+                velocity.mul_(momentum).add_(gradient / len(labels) if shared else gradient)
+                parameter -= rate * velocity
         loss.observe(seen[-1], labels)
     return Run(torch.stack(seen), torch.stack(judged_by), labels)
 

@@ -95,6 +95,20 @@ def test_a_network_learns_the_spiral_better_than_it_started(name):
     assert not all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
+def test_a_network_takes_the_steps_of_torchs_own_optimizer():
+    x, y = toy.spiral(3, 10)
+    network, twin = toy.small_network(), toy.small_network()
+    loss, twin_loss = toy.make_loss("SCE", 3), toy.make_loss("SCE", 3)
+    toy.network_run(loss, network, x, y, steps=9, rate=0.1, momentum=0.8)
+    optimizer = torch.optim.SGD([*twin.parameters(), *twin_loss.parameters()], lr=0.1, momentum=0.8)
+    for _ in range(10):
+        optimizer.zero_grad()
+        twin_loss(twin(x), y).mean().backward()
+        optimizer.step()
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("draw", [toy.cloud, toy.spiral])
 def test_scenes_are_balanced_and_seeded(draw):
     z, y = draw(5, 8, seed=3)
