@@ -91,7 +91,7 @@ def curse_radius_diverges() -> Finding:
         growing &= bool(np.all(np.diff(squared) > 0))
         slopes.append(np.polyfit(-np.log(values), squared, 1)[0] * (sigma[1] - sigma[0]))
     return Finding(
-        printed=growing and max(abs(np.array(slopes) - 1)) < 0.01,
+        printed=bool(growing and max(abs(np.array(slopes) - 1)) < 0.01),
         evidence=f"Spheres fitted to brute-force contour points of three random pairs ($d = 3$, $C$ from $10^{{-2}}$ to"
         f" $10^{{-12}}$): the radius always grows, and $R^2$ rises with $\\log(1/C)$ at"
         f" {min(slopes):.3f} to {max(slopes):.3f} times the rate $1/(\\sigma_{{\\tilde k}} - \\sigma_k)$:"
@@ -123,7 +123,7 @@ def curse_no_contour() -> Finding:
         formula = numeric(contours.limit_loss)(sigma[0], sigma[1], distance, bias[0] - bias[1])
         off.append(abs(float(formula) / least[-1] - 1))
     return Finding(
-        printed=min(least) > 0 and max(off) < 1e-6,
+        printed=bool(min(least) > 0 and max(off) < 1e-6),
         evidence=f"Minimizing the loss of five random pairs in $d = 3$ from several starts ends at a positive value"
         f" each time ({min(least):.2g} to {max(least):.2g}); the closed form of $C^*$ agrees within"
         f" {max(max(off), 1e-9):.0e}.",
