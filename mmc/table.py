@@ -45,7 +45,8 @@ class Table:
 
     def _repr_markdown_(self) -> str:
         def line(cells: Iterable[str]) -> str:
-            return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+            kept = (cell.replace("|", r"\|").replace(" ± ", "\u00a0±\u00a0") for cell in cells)
+            return "| " + " | ".join(kept) + " |"
 
         body = [line(self.columns), line("---" for _ in self.columns), *map(line, self.cells())]
         return "\n".join(body) + f"\n\n:::{{dropdown}} How these numbers were made\n{self.made}\n:::\n"

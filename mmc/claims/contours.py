@@ -204,7 +204,7 @@ def lse_max_approximation() -> Finding:
 @claim(
     "contour-sphere",
     paper="MMC",
-    source="the lemma before Theorem 1",
+    source="the statement before Theorem 1",
     printed=r"With $\Sigma = \sigma I$ and $\sigma_k \ne \sigma_{\tilde k}$ the approximate contour is the sphere"
     r" around $M = (\sigma_k \mu_k - \sigma_{\tilde k} \mu_{\tilde k}) / (\sigma_k - \sigma_{\tilde k})$ with"
     r" $R^2 = B_{k \tilde k} + \log(C_e - 1) / (\sigma_k - \sigma_{\tilde k})$, in the region where $\tilde k$ is the"
@@ -239,7 +239,7 @@ def contour_sphere() -> Finding:
 @claim(
     "contour-hyperplane",
     paper="MMC",
-    source="the lemma before Theorem 1",
+    source="the statement before Theorem 1",
     printed=r"With $\sigma_k = \sigma_{\tilde k}$, as in SCE and MMLDA, the approximate contour is a hyperplane.",
     chapter="contours",
 )

@@ -26,7 +26,7 @@ class _Printer(SciPyPrinter):
 _SETTINGS = {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def numeric(formula: Callable[..., sp.Expr]) -> Callable[..., Any]:
     """Compile a formula into a NumPy function with the same arguments and defaults.
 
