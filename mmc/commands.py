@@ -50,7 +50,7 @@ def book(chapters: tuple[str, ...], scale: str, given: tuple[tuple[str, str], ..
     constraints.txt changed. Examples:
       mmc book
       mmc book --chapter density-mmc --scale laptop
-      mmc book --chapter density-mmc -p num_samples 100000 -p seed 1
+      mmc book --chapter density-mmc -p num_features 100000 -p seed 1
     """
     from mmc.book.site import build
 

@@ -43,7 +43,7 @@ def largest_min_distance(num_classes: int, feature_dim: int, tries: int = 3, see
     "mm-centers-simplex",
     paper="MMC",
     source="definition of the Max-Mahalanobis centers",
-    printed=r"For $L \le d + 1$ the centers of norm $C_{\mathrm{MM}}$ with the largest smallest distance form a regular"
+    printed=r"For $L \le d + 1$ the centers of norm $C_{MM}$ with the largest smallest distance form a regular"
     r" simplex: any two have cosine $-1/(L-1)$.",
     chapter="centers",
 )
@@ -92,8 +92,8 @@ def mm_centers_recursion() -> Finding:
     "c-mm-is-norm",
     paper="MMC",
     source="experimental setting and the released code",
-    printed=r"$C_{\mathrm{MM}} = 10$ is the norm of the centers, so that for $L = 10$ two of them are at squared"
-    r" distance $2 C_{\mathrm{MM}}^2 L/(L-1) = 222.2$.",
+    printed=r"$C_{MM} = 10$ is the norm of the centers, so that for $L = 10$ two of them are at squared"
+    r" distance $2 C_{MM}^2 L/(L-1) = 222.2$.",
     chapter="centers",
 )
 def c_mm_is_norm() -> Finding:
@@ -115,7 +115,7 @@ def c_mm_is_norm() -> Finding:
     chapter="centers",
 )
 def mm_centers_max_cosine() -> Finding:
-    norm, cosine = sp.symbols(r"C_{\mathrm{MM}} c", positive=True)
+    norm, cosine = sp.symbols(r"C_{MM} c", positive=True)
     slope = sp.diff(theory.squared_distance(norm, cosine), cosine)
     misses = {}
     for n, d in ((8, 3), (12, 3)):
