@@ -66,7 +66,8 @@ def run(project: Project, jobs: list[Job], report: Callable[[str], None] = print
     """
     todo = [job for job in jobs if not job.current]
     failures: list[str] = []
-    with ThreadPoolExecutor(workers()) as pool:
+    pool = ThreadPoolExecutor(workers())
+    try:
         futures = {pool.submit(_run, project, job): job for job in todo}
         for future in as_completed(futures):
             job = futures[future]
@@ -75,6 +76,8 @@ def run(project: Project, jobs: list[Job], report: Callable[[str], None] = print
             except ChapterError as error:
                 failures.append(str(error))
                 report(f"FAILED {job.name}")
+    finally:  # after Ctrl-C no further chapter starts
+        pool.shutdown(cancel_futures=True)
     if failures:
         raise ChapterError("\n\n".join(failures))
     return len(todo)

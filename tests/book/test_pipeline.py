@@ -12,7 +12,7 @@ import time
 import pytest
 
 from mmc.book.execute import stamp
-from mmc.book.project import parse_value
+from mmc.book.project import parse_value, workers
 from mmc.book.site import repository_settings
 
 
@@ -133,6 +133,22 @@ def test_kill_at_any_moment_leaves_nothing_half_written(tiny):
     assert set(tiny.ran(result)) == {"alpha", "beta"} - done, "what was finished before the kill must not run again"
     for name in ("alpha", "beta"):
         assert "</html>" in tiny.page(name)
+
+
+def test_interrupt_ends_the_run_and_starts_no_further_chapter(tiny, tiny_chapter):
+    slow = tiny_chapter(
+        ("import time\nfrom pathlib import Path",), ("Path(f'../{time.time_ns()}.ran').touch()\ntime.sleep(60)",)
+    )
+    for name in ("alpha", "beta", "gamma", "delta", "epsilon", "zeta"):
+        tiny.write(name, slow)
+    process = subprocess.Popen(tiny.command("book"), cwd=tiny.root, start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tiny.root.glob("*.ran")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=50) != 0
+    assert 1 <= len(list(tiny.root.glob("*.ran"))) <= workers()
+    assert not list((tiny.root / "_build" / "executed").rglob("*.ipynb"))
 
 
 def test_links_to_the_repository_appear_once_its_address_is_set(tiny):
