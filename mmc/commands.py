@@ -63,11 +63,11 @@ def book(chapters: tuple[str, ...], scale: str, given: tuple[tuple[str, str], ..
         started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
-            bar = progress.add_task("chapters and pages", total=len(project.chapters()) + 1)
+            bar = progress.add_task("chapters and pages", total=None)
 
-            def report(line: str) -> None:
+            def report(line: str, done: int, total: int) -> None:
                 progress.console.print(line, markup=False)
-                progress.advance(bar)
+                progress.update(bar, completed=done, total=total)
 
             html = build(project, chapters=list(chapters) or None, scale=scale, given=dict(given), report=report)
         console.print(f"The book is up to date ({time.monotonic() - started:.1f} s). Open:", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,19 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mmc.book import notebook as nb
 from mmc.book.project import Project
 from mmc.book.site import build
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A loaded machine is no failure, and two runs in CI must draw the same examples.
+settings.register_profile(
+    "book", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("book")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def site() -> Path:
     """The folder of the rendered book, brought up to date (the workers of one run take turns)."""
-    return build(Project(ROOT), report=lambda line: None)
+    return build(Project(ROOT))
 
 
 def chapter(*cells: tuple[str, ...], parameters: str = "seed = 0") -> nbformat.NotebookNode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def build(
     chapters: list[str] | None = None,
     scale: str = "smoke",
     given: dict[str, str] | None = None,
-    report: Callable[[str], None] = print,
+    report: Callable[[str, int, int], None] = lambda line, done, total: None,
 ) -> Path:
     """Bring the book up to date and return the folder of the site.
 
@@ -128,6 +129,7 @@ def build(
             stays at the smoke defaults.
         scale: one of `smoke`, `laptop`, `gpu`.
         given: parameters by hand, as text.
+        report: called with what was done, how many steps are done, and how many there are.
 
     Raises:
         ValueError: an unknown chapter, scale or parameter, or a page in `_toc.yml` that does not exist.
@@ -140,8 +142,13 @@ def build(
     with one_at_a_time(project.build / "lock"):
         jobs = {name: plan(project, name, scale, given) for name in names}
         jobs |= {name: plan(project, name) for name in project.chapters() if name not in jobs}
-        run(project, list(jobs.values()), report)
-        render(project, list(jobs.values()), report)
+        total, done = 1 + sum(not job.current for job in jobs.values()), itertools.count(1)
+
+        def step(line: str) -> None:
+            report(line, next(done), total)
+
+        run(project, list(jobs.values()), step)
+        render(project, list(jobs.values()), step)
     return project.html
 
 
