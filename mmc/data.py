@@ -6,6 +6,7 @@ seed; the test images are touched by nothing but the final measurement.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import os
@@ -50,6 +51,10 @@ class Split:
         """The first `count` examples, or all where there are fewer."""
         return Split(self.x[:count], self.y[:count])
 
+    def to(self, device: str) -> Split:
+        """The same examples on a device."""
+        return Split(self.x.to(device), self.y.to(device))
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -81,11 +86,16 @@ class Dataset:
         """Standard deviation of the training pixels."""
         return float(self.train.x.double().std())
 
+    def to(self, device: str) -> Dataset:
+        """The same data set on a device."""
+        moved = {part: getattr(self, part).to(device) for part in ("train", "validation", "test")}
+        return dataclasses.replace(self, **moved)
+
     def digest(self) -> str:
         """A short SHA-256 over every pixel and label, in order."""
         sha = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
-            sha.update(split.x.numpy().tobytes() + split.y.numpy().tobytes())
+            sha.update(split.x.cpu().numpy().tobytes() + split.y.cpu().numpy().tobytes())
         return sha.hexdigest()[:20]
 
 

@@ -21,6 +21,7 @@ from mmc.density import knn_density
 from mmc.lab import Spec
 from mmc.losses import build
 from mmc.models import Classifier, build_backbone
+from mmc.provenance import device
 from mmc.training import train
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def specs(dataset: str, **changes: Any) -> list[Spec]:
 
 @functools.cache
 def dataset(name: str) -> Dataset:
-    """The data set, loaded once per process."""
-    return load_data(name)
+    """The data set, loaded once per process, where the networks are."""
+    return load_data(name).to(device())
 
 
 def about(data: Dataset) -> dict[str, Any]:
@@ -72,7 +73,8 @@ def initial(spec: Spec, seed: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = build_backbone(spec.backbone, data.shape, spec.feature_dim, data.mean, data.std)
-        return Classifier(backbone, build(spec.loss, data.num_classes, spec.feature_dim, **options))
+        loss = build(spec.loss, data.num_classes, spec.feature_dim, **options)
+    return Classifier(backbone, loss).to(device())
 
 
 def fit(spec: Spec, seed: int) -> Classifier:
@@ -96,7 +98,7 @@ def attack(spec: Spec, seed: int, model: Classifier) -> dict[str, Any]:
     }
     zero = {n: round(zero_gradient_share(OBJECTIVES[n], model, test.x, test.y), 6) for n in applicable(model)}
     with torch.no_grad():
-        gaps = np.quantile(-OBJECTIVES["margin"](model, test.x, test.y).double().numpy(), QUANTILES)
+        gaps = np.quantile(-OBJECTIVES["margin"](model, test.x, test.y).double().cpu().numpy(), QUANTILES)
     return {
         "robust": robust,
         "zero_gradients": {name: zero.get(name) for name in OBJECTIVES},
@@ -114,7 +116,7 @@ def class_features(spec: Spec, model: Classifier, most: int = 1000) -> list[Floa
     """The training features of each class in float64, the first `most` of each."""
     data = dataset(spec.dataset)
     chosen = [data.train.x[data.train.y == k][:most] for k in range(data.num_classes)]
-    return [model.features(x).double().numpy() for x in chosen]
+    return [model.features(x).double().cpu().numpy() for x in chosen]
 
 
 def direction_dim(features: Float[np.ndarray, "N d"], center: Float[np.ndarray, " d"]) -> float:
@@ -141,7 +143,7 @@ def feature_statistics(spec: Spec, model: Classifier, neighbors: int = 10) -> di
     unit = apart.sum() / (len(means) * (len(means) - 1))
     spread = np.sqrt(np.concatenate([np.square(f - m).sum(1) for f, m in zip(features, means, strict=True)]).mean())
     centers = getattr(model.loss, "centers", None)
-    centers = means if centers is None else centers.detach().double().numpy()
+    centers = means if centers is None else centers.detach().double().cpu().numpy()
     logs = np.concatenate([knn_density(f / unit, neighbors=neighbors, log=True) for f in features]) / np.log(10)
     return {
         "tightness": round(float(spread / unit), 6),

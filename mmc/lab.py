@@ -224,7 +224,7 @@ def provenance() -> dict[str, str]:
     """What is about to make a number: code, versions, hardware, device, type."""
     import torch
 
-    from mmc.provenance import commit, hardware
+    from mmc.provenance import commit, device, hardware
 
     root = Path(__file__).resolve().parents[1]
     return {
@@ -232,7 +232,7 @@ def provenance() -> dict[str, str]:
         "code": digest_files(root, (root / "mmc").rglob("*.py")),
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
         "hardware": hardware(),
-        "device": "cpu",
+        "device": device(),
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
     }

@@ -33,6 +33,13 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def device() -> str:
+    """Where networks are trained and attacked: `cuda` where torch sees a GPU, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def hardware() -> str:
     """Processor, cores this process may use, and the GPU where there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
