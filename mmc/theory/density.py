@@ -176,12 +176,12 @@ def mmc_mean_density_bound(
 ) -> sp.Expr:
     """Least mean density of the densest part of a class under the MMC loss, whatever p is.
 
-    By Markov's inequality a share q of the features has a loss of at most mean / (1 - q), so it lies in a ball.
+    By Markov's inequality a share theta of the features has a loss of at most mean / (1 - theta), so it lies in a ball.
 
     Args:
         mean_loss: mean MMC loss of the class, > 0.
         feature_dim: d >= 1.
-        share: q, between 0 and 1.
+        share: theta, between 0 and 1.
         num_features: N_k.
     """
     return num_features * share / ball_volume(mmc_radius(mean_loss / (1 - share)), feature_dim)
