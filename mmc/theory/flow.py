@@ -44,7 +44,7 @@ def softmax_time(margin: sp.Expr, slope: sp.Expr, num_classes: sp.Expr, start: s
 
     Args:
         margin: m >= start.
-        slope: a = |grad m|, what one unit of length adds to the margin: `simplex_slope` for MMLDA,
+        slope: a, what one unit of length along the feature's path adds to the margin: `simplex_slope` for MMLDA,
             ||w_y - w_l|| for two-class SCE with fixed weights.
         num_classes: L >= 2.
         start: the margin at t = 0.
@@ -58,6 +58,17 @@ def softmax_margin(time: sp.Expr, slope: sp.Expr, num_classes: sp.Expr, start: s
     others = num_classes - 1
     level = slope**2 * time + start + sp.exp(start) / others
     return level - sp.LambertW(sp.exp(level) / others)
+
+
+def softmax_loss_floor(time: sp.Expr, spread: sp.Expr, start: sp.Expr) -> sp.Expr:
+    """What a softmax loss is at least along its flow, from any feature and with any fixed weights and biases.
+
+    Args:
+        time: t >= 0.
+        spread: the largest ||w_y - w_l||; it bounds the gradient by spread * (1 - p_y) <= spread * loss.
+        start: the loss at t = 0, > 0.
+    """
+    return 1 / (1 / start + spread**2 * time)
 
 
 def softmax_sideways(margin: sp.Expr, num_classes: sp.Expr, start: sp.Expr = sp.S.Zero) -> sp.Expr:
@@ -94,7 +105,7 @@ def mmlda_curvature(norm: sp.Expr, num_classes: sp.Expr) -> sp.Expr:
 
 
 def mmlda_sharpest(norm: sp.Expr, num_classes: sp.Expr) -> sp.Expr:
-    """Largest curvature of the MMLDA loss anywhere: half way between two centers, far from the others (a supremum)."""
+    """Largest curvature of the MMLDA loss: approached far out between two classes; reached at the origin for L = 2."""
     return norm**2 * num_classes / (2 * (num_classes - 1))
 
 

@@ -68,6 +68,23 @@ def test_simplex_slope_is_margin_per_length_along_a_center(num_classes):
     np.testing.assert_allclose(logits[0] - logits[1:], 2.0 * slope)
 
 
+@pytest.mark.parametrize(("spread", "start"), [(0.5, 2.0), (1.7, 0.3)])
+def test_softmax_loss_floor_is_the_steepest_fall_that_the_gradient_allows(spread, start):
+    expected = solve_ivp(
+        lambda _, loss: -((spread * loss) ** 2), (0, max(TIMES)), [start], t_eval=TIMES, rtol=1e-10, atol=1e-12
+    )
+    np.testing.assert_allclose(numeric(flow.softmax_loss_floor)(TIMES, spread, start), expected.y[0], rtol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_softmax_flow_falls_below_the_floor(seed):
+    generator = np.random.default_rng(seed)
+    weights, start = generator.normal(size=(4, 3)), 2 * generator.normal(size=3)
+    values = [cross_entropy(z, weights) for z in integrate(lambda z: cross_entropy(z, weights), start, TIMES)]
+    spread = np.linalg.norm(weights[0] - weights, axis=1).max()
+    assert (values >= numeric(flow.softmax_loss_floor)(TIMES, spread, cross_entropy(start, weights))).all()
+
+
 @pytest.mark.parametrize(("num_classes", "norm", "start"), [(2, 1.0, 0.0), (3, 2.0, 0.4), (6, 0.8, -0.7)])
 def test_softmax_margin_is_that_of_the_flow_in_feature_space(num_classes, norm, start):
     centers = simplex(num_classes, norm)
