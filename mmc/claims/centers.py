@@ -80,11 +80,16 @@ def mm_centers_recursion() -> Finding:
     sizes = range(2, 13)
     good = [sp.simplify((m := theory.recursion(n)) * m.T - theory.simplex_gram(n)).is_zero_matrix for n in sizes]
     last = [theory.recursion(n)[n - 1, n - 1] for n in sizes]
+    # For every L: a diagonal entry a_k, the same entry b_k in all rows below; norms by induction, then cosines.
+    L, k = sp.symbols("L k", positive=True)
+    a, b = theory.simplex_diagonal(L, k), theory.simplex_below(L, k)
+    rules = (a.subs(k, 1) - 1, a.subs(k, k + 1) ** 2 + b**2 - a**2, 1 - a**2 + a * b - theory.simplex_cosine(L))
+    closed = all(sp.simplify(rule) == 0 for rule in rules)
     return Finding(
-        all(good) and not any(last),
-        f"Exactly, in rational arithmetic with square roots, for all $L$ from {sizes[0]} to {sizes[-1]}; the $L$-th"
-        f" coordinate of the last center is always {max(last)}, so $d = L - 1$ suffices although a loop over $L$"
-        " coordinates needs $d = L$.",
+        all(good) and not any(last) and closed,
+        f"Run exactly, with square roots, for all $L$ from {sizes[0]} to {sizes[-1]}; for every $L$ its closed form has"
+        f" norm 1 and the right cosines. The $L$-th coordinate of the last center is always {max(last)}, so $d = L - 1$"
+        " suffices although a loop over $L$ coordinates needs $d = L$.",
     )
 
 
