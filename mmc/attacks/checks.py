@@ -77,7 +77,7 @@ def input_gradient(
 def zero_gradient_share(
     objective: Objective, model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"]
 ) -> float:
-    """Share of examples whose gradient is exactly zero in every pixel: there a gradient attack cannot even start."""
+    """Share of examples whose gradient is exactly zero in every pixel: from there a gradient step leads nowhere."""
     if not len(x):
         raise ValueError("the share of zero gradients of no images is undefined")
     return (input_gradient(objective, model, x, y).flatten(1) == 0).all(1).float().mean().item()
