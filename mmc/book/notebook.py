@@ -44,6 +44,17 @@ def _normal_output(output: NotebookNode) -> NotebookNode | None:
     return nbformat.v4.new_output(output.output_type, data=data, metadata={}, **extra) if data else None
 
 
+def _merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Printed text in one piece: where a kernel happens to flush is chance."""
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        if merged and output.output_type == "stream" == merged[-1].output_type:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
 def normalise(notebook: NotebookNode) -> NotebookNode:
     """The notebook in normal form: a new object; the sources are untouched.
 
@@ -60,7 +71,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
             executed = cell.get("execution_count") is not None
             count += executed
             new.execution_count = count if executed else None
-            new.outputs = [kept for kept in map(_normal_output, cell.outputs) if kept is not None]
+            new.outputs = _merged([kept for kept in map(_normal_output, cell.outputs) if kept is not None])
             for output in new.outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = new.execution_count
