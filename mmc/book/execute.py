@@ -135,7 +135,7 @@ def main(argv: list[str]) -> int:
     try:
         execute(Project(Path(root)), name, scale, json.loads(values), Path(target))
     except (ChapterError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(error)  # on stdout: kernels write their own warnings to stderr
         return 1
     return 0
 

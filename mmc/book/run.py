@@ -54,7 +54,8 @@ def _run(project: Project, job: Job) -> float:
         env=project.environment(),
     )
     if process.returncode:
-        raise ChapterError(process.stderr.strip() or f"chapter {job.name}: its process died ({process.returncode})")
+        died = f"chapter {job.name}: its process died ({process.returncode})\n{process.stderr[-2000:]}"
+        raise ChapterError(process.stdout.strip() or died)
     return time.monotonic() - started
 
 
