@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Two cores and two test workers: more threads in each only get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: book test store lint bench mutants clean help
+.PHONY: book test store lint mutants clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -224,13 +223,13 @@ def provenance() -> dict[str, str]:
     """What is about to make a number: code, versions, hardware, device, type."""
     import torch
 
-    from mmc.provenance import commit, device, hardware
+    from mmc.provenance import commit, device, hardware, versions
 
     root = Path(__file__).resolve().parents[1]
     return {
         "commit": commit(root),
         "code": digest_files(root, (root / "mmc").rglob("*.py")),
-        "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
+        "versions": versions("torch", "numpy"),
         "hardware": hardware(),
         "device": device(),
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),

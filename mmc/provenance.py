@@ -33,6 +33,14 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def versions(*packages: str) -> str:
+    """Python's version and those of some installed packages."""
+    import importlib.metadata
+
+    found = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    return ", ".join([f"Python {platform.python_version()}", *found])
+
+
 def device() -> str:
     """Where networks are trained and attacked: `cuda` where torch sees a GPU, else `cpu`."""
     import torch

@@ -19,7 +19,6 @@ from mmc.book.project import Project
 from mmc.files import write_text
 
 STAMP = "mmc_run"
-TRACE = "MMC_TRACE"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -57,17 +56,12 @@ def _failure(name: str, source: nb.NotebookNode, executed: nb.NotebookNode, erro
 
 
 def _provenance(project: Project) -> dict[str, str]:
-    import importlib.metadata
-    import platform
+    from mmc.provenance import commit, hardware, versions
 
-    from mmc.provenance import commit, hardware
-
-    packages = ("numpy", "sympy", "scipy", "torch", "scikit-learn", "matplotlib")
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
     return {
         "commit": commit(project.root),
         "hardware": hardware(),
-        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
+        "versions": versions("numpy", "sympy", "scipy", "torch", "scikit-learn", "matplotlib"),
     }
 
 
@@ -96,6 +90,8 @@ def execute(project: Project, name: str, scale: str, values: dict[str, Any], tar
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
+
+    from mmc.lab import TRACE
 
     path = project.chapter(name)
     source = nb.read(path)
