@@ -115,8 +115,8 @@ def _means(masks: dict[str, torch.Tensor]) -> dict[str, float | None]:
 def class_features(spec: Spec, model: Classifier, most: int = 1000) -> list[Float[np.ndarray, "N d"]]:
     """The training features of each class in float64, the first `most` of each."""
     data = dataset(spec.dataset)
-    chosen = [data.train.x[data.train.y == k][:most] for k in range(data.num_classes)]
-    return [model.features(x).double().cpu().numpy() for x in chosen]
+    chosen = [data.train[data.train.y == k].first(most) for k in range(data.num_classes)]
+    return [model.features(split.x).double().cpu().numpy() for split in chosen]
 
 
 def direction_dim(features: Float[np.ndarray, "N d"], center: Float[np.ndarray, " d"]) -> float:

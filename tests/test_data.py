@@ -55,7 +55,7 @@ def test_pixels_are_in_the_unit_interval(tiny_mnist: Path) -> None:
         for part in (dataset.train, dataset.validation, dataset.test):
             assert part.x.dtype == torch.float32 and part.y.dtype == torch.int64
             assert part.x.min() >= 0 and part.x.max() <= 1
-        assert 0 < dataset.mean < 1 and dataset.std > 0
+        assert len(dataset.mean) == len(dataset.std) == 1 and 0 < dataset.mean[0] < 1 and dataset.std[0] > 0
 
 
 def test_mnist_keeps_the_publishers_test_set_whole_and_in_order(tiny_mnist: Path) -> None:
@@ -72,7 +72,7 @@ def test_mnist_keeps_the_publishers_test_set_whole_and_in_order(tiny_mnist: Path
 def test_a_changed_pixel_changes_the_digest(tiny_mnist: Path) -> None:
     mnist = data.load("mnist", tiny_mnist, allow_unofficial=True)
     before = mnist.digest()
-    mnist.test.x[0, 0, 5, 5] = 1 - mnist.test.x[0, 0, 5, 5]
+    mnist.test.pixels[0, 0, 5, 5] = 255 - mnist.test.pixels[0, 0, 5, 5]
     assert mnist.digest() != before
 
 

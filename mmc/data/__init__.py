@@ -1,32 +1,27 @@
 """Images and labels: scikit-learn's embedded digits, and MNIST from a folder or from its publisher.
 
-Pixels are floats in [0, 1], images (N, C, H, W). The validation images come out of the training images by a fixed
-seed; the test images are touched by nothing but the final measurement.
+Pixels stay the bytes they were published as; `Split.x` gives images (N, C, H, W) as floats in [0, 1]. The validation
+images come out of the training images by a fixed seed; the test images are touched by nothing but the final
+measurement.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import hashlib
 import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int
-    from torch import Tensor
+from mmc.data.split import Dataset, Split, carve
 
 #: The environment variable that names a folder with data sets in their publishers' layout.
 FOLDER = "MMC_DATA"
-SPLIT_SEED = 20200426
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_MD5 = {
@@ -35,68 +30,6 @@ MNIST_MD5 = {
     "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images x (N, C, H, W) in [0, 1] and labels y (N,)."""
-
-    x: Float[Tensor, "N C H W"]
-    y: Int[Tensor, " N"]
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def first(self, count: int) -> Split:
-        """The first `count` examples, or all where there are fewer."""
-        return Split(self.x[:count], self.y[:count])
-
-    def to(self, device: str) -> Split:
-        """The same examples on a device."""
-        return Split(self.x.to(device), self.y.to(device))
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set in three disjoint parts.
-
-    Attributes:
-        official: are the files the publisher's, by their md5?
-    """
-
-    name: str
-    num_classes: int
-    train: Split
-    validation: Split
-    test: Split
-    official: bool = True
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        return tuple(self.train.x.shape[1:])
-
-    @property
-    def mean(self) -> float:
-        """Mean of the training pixels."""
-        return float(self.train.x.double().mean())
-
-    @property
-    def std(self) -> float:
-        """Standard deviation of the training pixels."""
-        return float(self.train.x.double().std())
-
-    def to(self, device: str) -> Dataset:
-        """The same data set on a device."""
-        moved = {part: getattr(self, part).to(device) for part in ("train", "validation", "test")}
-        return dataclasses.replace(self, **moved)
-
-    def digest(self) -> str:
-        """A short SHA-256 over every pixel and label, in order."""
-        sha = hashlib.sha256()
-        for split in (self.train, self.validation, self.test):
-            sha.update(split.x.cpu().numpy().tobytes() + split.y.cpu().numpy().tobytes())
-        return sha.hexdigest()[:20]
 
 
 def load(name: str, folder: Path | None = None, allow_unofficial: bool = False) -> Dataset:
@@ -117,20 +50,13 @@ def load(name: str, folder: Path | None = None, allow_unofficial: bool = False) 
     return DATASETS[name](folder, allow_unofficial)
 
 
-def carve(x: Tensor, y: Tensor, sizes: tuple[int, ...]) -> list[Split]:
-    """Disjoint random parts by the fixed seed: one per size, then what is left, each in a fixed order."""
-    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(SPLIT_SEED))
-    parts = order.split([*sizes, len(y) - sum(sizes)])
-    return [Split(x[part].contiguous(), y[part].contiguous()) for part in parts]
-
-
 def _digits(folder: Path | None, allow_unofficial: bool) -> Dataset:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    x = torch.from_numpy(digits.images / 16).float()[:, None]
-    test, validation, train = carve(x, torch.from_numpy(digits.target).long(), (500, 200))
-    return Dataset("digits", 10, train, validation, test)
+    pixels = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
+    test, validation, train = carve(pixels, torch.from_numpy(digits.target).long(), (500, 200), levels=16)
+    return Dataset("digits", 10, train, validation, test, classes=tuple("0123456789"))
 
 
 def _mnist(folder: Path | None, allow_unofficial: bool) -> Dataset:
@@ -145,10 +71,10 @@ def _mnist(folder: Path | None, allow_unofficial: bool) -> Dataset:
                     f"Delete it and fetch it again from {MNIST_URL}{name}, or load with allow_unofficial=True."
                 )
     parts = [read_idx(path) for path in files.values()]
-    x, test_x = (torch.from_numpy(part).float().div(255)[:, None] for part in parts[::2])
+    x, test_x = (torch.from_numpy(part)[:, None] for part in parts[::2])
     y, test_y = (torch.from_numpy(part).long() for part in parts[1::2])
     validation, train = carve(x, y, (min(5000, len(y) // 10),))
-    return Dataset("mnist", 10, train, validation, Split(test_x, test_y), official)
+    return Dataset("mnist", 10, train, validation, Split(test_x, test_y), official, tuple("0123456789"))
 
 
 def _mnist_file(name: str, folder: Path | None) -> Path:
@@ -197,3 +123,5 @@ def _md5(path: Path) -> str:
 
 #: Every data set by name.
 DATASETS: dict[str, Callable[[Path | None, bool], Dataset]] = {"digits": _digits, "mnist": _mnist}
+
+__all__ = ["DATASETS", "FOLDER", "Dataset", "Split", "carve", "load", "read_idx"]
