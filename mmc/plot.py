@@ -7,16 +7,30 @@ import matplotlib.pyplot as plt
 #: Okabe and Ito's eight colours, distinguishable under the common colour-vision deficiencies.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 
-#: Each loss keeps its colour and its line style through the whole book.
-COLORS = {
-    "SCE": "#D55E00",
-    "Center": "#E69F00",
-    "L-GM": "#CC79A7",
-    "MMLDA": "#009E73",
-    "MMC": "#0072B2",
-    "MMC (rand)": "#56B4E9",
+#: Each loss keeps its colour, its line style and its marker through the whole book. Relatives share a colour:
+#: plain softmax vermillion, a pull beside the softmax orange, margins purple, fixed centers blue and green, one-vs-rest
+#: and its kind black. Colour and line style together name one loss, and so do colour and marker.
+_LOOKS = {
+    "SCE": ("#D55E00", "-", "o"),
+    "g-SCE": ("#D55E00", "--", "s"),
+    "Center": ("#E69F00", "--", "s"),
+    "L-GM": ("#CC79A7", ":", "^"),
+    "MMLDA": ("#009E73", "-.", "D"),
+    "MMC": ("#0072B2", "-", "o"),
+    "MMC (rand)": ("#56B4E9", "--", "s"),
+    "MMC (hier)": ("#0072B2", ":", "^"),
+    "Elastic MMC": ("#0072B2", "--", "s"),
+    "ETF": ("#009E73", "-", "o"),
+    "Label smoothing": ("#D55E00", ":", "^"),
+    "GCE": ("#CC79A7", "--", "s"),
+    "OVR": ("#000000", "-", "o"),
+    "Logit-squared": ("#000000", "--", "s"),
+    "HE": ("#CC79A7", "-", "o"),
+    "PC": ("#E69F00", "-", "o"),
 }
-LINES = {"SCE": "-", "Center": "--", "L-GM": ":", "MMLDA": "-.", "MMC": "-", "MMC (rand)": "--"}
+COLORS = {name: look[0] for name, look in _LOOKS.items()}
+LINES = {name: look[1] for name, look in _LOOKS.items()}
+MARKERS = {name: look[2] for name, look in _LOOKS.items()}
 
 
 def use_style() -> None:

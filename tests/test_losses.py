@@ -10,15 +10,50 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_metric_learning.losses import CosFaceLoss, NormalizedSoftmaxLoss
+from torch.func import functional_call
 
 from mmc import losses
-from mmc.losses import GSCE, LGM, LOSSES, MMC, MMLDA, SCE, CenterLoss, ElasticMMC, build
+from mmc.centers import max_cosine, simplex_centers
+from mmc.losses import (
+    ETF,
+    GCE,
+    GSCE,
+    HE,
+    LGM,
+    LOSSES,
+    MMC,
+    MMLDA,
+    PC,
+    SCE,
+    CenterLoss,
+    ElasticMMC,
+    LabelSmoothing,
+    LogitSquared,
+    MMCHier,
+    build,
+)
+from mmc.losses.hierarchical import consecutive_groups
 from mmc.theory import centers, contours, density, flow
+from mmc.theory import losses as theory
 
 L, D, N = 4, 6, 9
-FIXED = ("MMLDA", "MMC", "MMC (rand)", "Elastic MMC")
-few = settings(max_examples=15, deadline=None)
+FIXED = ("MMLDA", "MMC", "MMC (rand)", "MMC (hier)", "Elastic MMC", "ETF")
+LINEAR = [name for name in LOSSES if issubclass(LOSSES[name], SCE)]
+#: Every loss as the registry builds it, and its other kinds.
+KINDS: dict[str, tuple[str, dict[str, object]]] = {name: (name, {}) for name in LOSSES} | {
+    "g-SCE, diagonal": ("g-SCE", {"shape": "diagonal"}),
+    "g-SCE, full": ("g-SCE", {"shape": "full"}),
+    "L-GM, learned variance": ("L-GM", {"learn_variance": True}),
+    "MMLDA, precision 1": ("MMLDA", {"precision": 1.0}),
+    "Elastic MMC, radius 0": ("Elastic MMC", {"radius": 0.0}),
+    "Label smoothing, all": ("Label smoothing", {"convention": "all"}),
+    "GCE, others": ("GCE", {"scale": "others"}),
+    "Logit-squared, runner-up": ("Logit-squared", {"rivals": "runner-up"}),
+}
+few = settings(max_examples=10, deadline=None)
 seeds = st.integers(0, 10_000)
+every = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -44,43 +79,153 @@ def rotation(seed: int) -> torch.Tensor:
     return torch.linalg.qr(torch.randn(D, D, generator=generator)).Q
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_contract(name: str) -> None:
-    loss = make(name)
+def make_kind(kind: str, seed: int = 0) -> losses.Loss:
+    name, options = KINDS[kind]
+    return make(name, seed, **options)
+
+
+def gradient_of(loss: losses.Loss, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    z = z.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(z, y).sum(), z)
+    return gradient
+
+
+@every
+def test_contract(kind: str) -> None:
+    loss = make_kind(kind)
     z, y = sample(0)
+    before = {name: entry.clone() for name, entry in loss.state_dict().items()}
+    state = torch.get_rng_state()
     assert loss(z, y).shape == (N,)
     assert loss.logits(z).shape == (N, L)
     assert loss(z, y).isfinite().all()
-    torch.testing.assert_close(loss(z, y)[3:4], loss(z[3:4], y[3:4]))  # an example depends on no other
+    assert loss(z[:0], y[:0]).shape == (0,)
+    assert torch.get_rng_state().equal(state)  # no random number at call time
+    assert all(entry.equal(before[name]) for name, entry in loss.state_dict().items())
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_gradient_is_the_finite_difference(name: str) -> None:
-    loss = make(name)
+@every
+@few
+@given(seed=seeds, index=st.integers(0, N - 1))
+def test_an_example_depends_on_no_other(kind: str, seed: int, index: int) -> None:
+    loss = make_kind(kind, seed)
+    z, y = sample(seed)
+    one = slice(index, index + 1)
+    torch.testing.assert_close(loss(z, y)[one], loss(z[one], y[one]))
+    torch.testing.assert_close(gradient_of(loss, z, y)[one], gradient_of(loss, z[one], y[one]))
+
+
+@every
+def test_gradient_is_the_finite_difference(kind: str) -> None:
+    loss = make_kind(kind)
     z, y = sample(1)
     assert torch.autograd.gradcheck(lambda z: loss(z, y), (z.requires_grad_(),), eps=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if list(make_kind(kind).parameters())])
+def test_gradient_in_the_parameters_is_the_finite_difference(kind: str) -> None:
+    loss = make_kind(kind)
+    z, y = sample(1)
+    names, values = zip(*[(n, p.detach().clone()) for n, p in loss.named_parameters() if p.requires_grad], strict=True)
+
+    def at(*entries: torch.Tensor) -> torch.Tensor:
+        return functional_call(loss, dict(zip(names, entries, strict=True)), (z, y))
+
+    assert torch.autograd.gradcheck(at, tuple(v.requires_grad_() for v in values), eps=1e-6, atol=1e-5)
+
+
+@every
 @few
 @given(seed=seeds)
-def test_permuting_the_examples_permutes_the_values(name: str, seed: int) -> None:
-    loss = make(name, seed)
+def test_renaming_the_classes_changes_nothing(kind: str, seed: int) -> None:
+    loss = make_kind(kind, seed)
     z, y = sample(seed)
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(loss(z, y)[order], loss(z[order], y[order]))
+    before, scores = loss(z, y), loss.logits(z)
+    order = torch.randperm(L, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for entry in loss.state_dict().values():  # whatever a loss keeps, it keeps by class
+            entry.copy_(entry[order])
+    torch.testing.assert_close(loss(z, order.argsort()[y]), before)
+    torch.testing.assert_close(loss.logits(z), scores[:, order])
 
 
-@pytest.mark.parametrize("name", ["MMLDA", "MMC", "MMC (rand)", "Elastic MMC", "L-GM"])
+@every
 @few
 @given(seed=seeds)
-def test_a_rotation_of_features_and_centers_changes_nothing(name: str, seed: int) -> None:
-    loss, q = make(name, seed), rotation(seed)
+def test_a_rotation_of_features_and_what_lies_among_them_changes_nothing(kind: str, seed: int) -> None:
+    loss, q = make_kind(kind, seed), rotation(seed)
     z, y = sample(seed)
     before = loss(z, y)
     with torch.no_grad():
-        loss.centers.copy_(loss.centers @ q.T)
+        for name, entry in loss.state_dict().items():
+            if name in ("centers", "rivals", "weight", "linear.weight"):
+                entry.copy_(entry @ q.T)
     torch.testing.assert_close(loss(z @ q.T, y), before)
+
+
+@every
+def test_float32_gives_the_values_of_float64(kind: str) -> None:
+    exact, (z, y) = make_kind(kind), sample(2)
+    single = make_kind(kind).float()
+    assert single(z.float(), y).dtype == single.logits(z.float()).dtype == torch.float32
+    torch.testing.assert_close(single(z.float(), y).double(), exact(z, y), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        gradient_of(single, z.float(), y).double(), gradient_of(exact, z, y), rtol=1e-4, atol=1e-4
+    )
+
+
+@every
+def test_half_precision_features_and_autocast_are_computed_in_float32(kind: str) -> None:
+    loss = make_kind(kind).float()
+    z, y = sample(2)
+    half = z.bfloat16()
+    expected, scores = loss(half.float(), y), loss.logits(half.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside, half_inside = loss(half.float(), y), loss(half, y)
+        assert loss.logits(half).equal(scores)
+        loss.observe(half, y)
+    assert inside.equal(expected) and half_inside.equal(expected) and expected.dtype == torch.float32
+    assert gradient_of(make_kind(kind).float(), half, y).isfinite().all()
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_and_gradients_are_finite_at_the_extremes(kind: str, dtype: torch.dtype) -> None:
+    loss = make_kind(kind).to(dtype)
+    y = torch.arange(L)
+    somewhere = torch.randn(L, D, generator=torch.Generator().manual_seed(3)).to(dtype)
+    for home in loss.state_dict().values():
+        if home.shape == (L, D):  # centers and weights
+            check_finite(loss, home, y)
+            check_finite(loss, home, y.roll(1))
+    for scale in (0.0, 1e-30, 1e-6, 1.0, 1e3, 1e6):
+        check_finite(loss, scale * somewhere, y)
+
+
+def check_finite(loss: losses.Loss, z: torch.Tensor, y: torch.Tensor) -> None:
+    assert loss(z, y).isfinite().all()
+    assert loss.logits(z).isfinite().all()
+    assert gradient_of(loss, z, y).isfinite().all()
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("gap", [20.0, 500.0, -500.0])
+def test_a_logit_gap_of_500_is_no_trouble(name: str, gap: float) -> None:
+    loss = make(name).float()
+    with torch.no_grad():
+        loss.linear.weight.copy_(torch.eye(L, D))
+        loss.linear.bias.zero_()
+    z = torch.zeros(1, D, dtype=torch.float32)
+    z[0, 0] = gap
+    check_finite(loss, z, torch.zeros(1).long())
+
+
+def test_the_registry_knows_every_loss_and_its_look() -> None:
+    from mmc.plot import COLORS, LINES, MARKERS
+
+    assert list(COLORS) == list(LINES) == list(MARKERS) == list(LOSSES)
+    assert len({(COLORS[name], LINES[name]) for name in LOSSES}) == len(LOSSES)
+    assert len({(COLORS[name], MARKERS[name]) for name in LOSSES}) == len(LOSSES)
 
 
 @few
@@ -219,7 +364,8 @@ def test_fixed_centers_decide_by_the_nearest(name: str) -> None:
     nearest = torch.cdist(z, loss.centers).argmin(1)
     assert loss.logits(z).argmax(1).equal(nearest)
     assert list(loss.parameters()) == []
-    torch.testing.assert_close(loss.centers.norm(dim=1), torch.full((L,), 10.0))
+    norm = {"ETF": 1.0, "MMC (hier)": 101**0.5}.get(name, 10.0)
+    torch.testing.assert_close(loss.centers.norm(dim=1), torch.full((L,), norm))
 
 
 def test_random_centers_differ_by_seed_and_only_by_seed() -> None:
@@ -271,6 +417,240 @@ def test_lgm_margin_and_likelihood_are_what_they_say() -> None:
     torch.testing.assert_close(margin.logits(z), plain.logits(z))
 
 
+@few
+@given(seed=seeds, precision=st.floats(0.1, 3.0))
+def test_another_precision_of_mmlda_is_another_norm(seed: int, precision: float) -> None:
+    z, y = sample(seed)
+    other = make("MMLDA", norm=20.0 * precision)
+    torch.testing.assert_close(make("MMLDA", precision=precision)(z, y), other(z, y))
+
+
+def test_mmc_is_the_summed_square_of_torch() -> None:
+    (z, y), loss = sample(0), make("MMC")
+    expected = F.mse_loss(z, loss.centers[y], reduction="none").sum(1) / 2
+    torch.testing.assert_close(loss(z, y), expected)
+
+
+@pytest.mark.parametrize(("count", "groups"), [(2, 2), (3, 2), (4, 2), (5, 3), (10, 4), (100, 10)])
+def test_consecutive_groups_are_even(count: int, groups: int) -> None:
+    found = consecutive_groups(count)
+    sizes = [found.count(group) for group in range(groups)]
+    assert found == sorted(found) and sum(sizes) == count and max(sizes) - min(sizes) <= 1
+
+
+@few
+@given(seed=seeds, norm=st.floats(1.0, 20.0), sub_norm=st.floats(0.1, 1.0))
+def test_hierarchical_mmc_keeps_a_group_together(seed: int, norm: float, sub_norm: float) -> None:
+    groups = [0, 1, 0, 1]
+    loss, (z, y) = MMCHier(L, D, groups, norm, sub_norm), sample(seed)
+    torch.testing.assert_close(loss(z, y), MMC(L, D, centers=loss.centers)(z, y))
+    inside = (loss.centers[0] - loss.centers[2]).norm().item()
+    assert inside == pytest.approx(2 * sub_norm)
+    assert (loss.centers[0] - loss.centers[1]).norm().item() == pytest.approx(2 * norm)  # same place in both groups
+
+
+@few
+@given(seed=seeds)
+def test_hierarchical_mmc_with_one_class_in_a_group_is_mmc(seed: int) -> None:
+    z, y = sample(seed)
+    torch.testing.assert_close(make("MMC (hier)", groups=range(L))(z, y), make("MMC")(z, y))
+
+
+@few
+@given(seed=seeds, eps=st.floats(0.0, 0.7))
+def test_label_smoothing_is_that_of_torch(seed: int, eps: float) -> None:
+    z, y = sample(seed)
+    for convention, torch_eps in (("others", eps * L / (L - 1)), ("all", eps)):
+        loss = make("Label smoothing", seed, eps=eps, convention=convention)
+        expected = F.cross_entropy(loss.logits(z), y, reduction="none", label_smoothing=torch_eps)
+        torch.testing.assert_close(loss(z, y), expected)
+    torch.testing.assert_close(make("Label smoothing", seed, eps=0.0)(z, y), make("SCE", seed)(z, y))
+
+
+@few
+@given(seed=seeds)
+def test_one_vs_rest_is_the_binary_cross_entropy_of_torch_summed(seed: int) -> None:
+    (z, y), loss = sample(seed), make("OVR", seed)
+    expected = F.binary_cross_entropy_with_logits(loss.logits(z), F.one_hot(y, L).to(z.dtype), reduction="none")
+    torch.testing.assert_close(loss(z, y), expected.sum(1))
+
+
+@few
+@given(seed=seeds, scale=st.floats(0.5, 30.0), margin=st.floats(0.0, 0.5))
+def test_hypersphere_embedding_is_cosface(seed: int, scale: float, margin: float) -> None:
+    (z, y), loss = sample(seed), make("HE", seed, scale=scale, margin=margin)
+    other = CosFaceLoss(L, D, margin=margin, scale=scale)
+    with torch.no_grad():
+        other.W.copy_(loss.weight.T)
+    torch.testing.assert_close(loss(z, y).mean(), other(z, y))
+    torch.testing.assert_close(other.get_logits(z), loss.logits(z))  # no margin in the decision
+
+
+@few
+@given(seed=seeds, stretch=st.floats(1e-3, 1e3))
+def test_hypersphere_embedding_sees_directions_only(seed: int, stretch: float) -> None:
+    (z, y), loss = sample(seed), make("HE", seed)
+    torch.testing.assert_close(loss(stretch * z, y), loss(z, y))
+    plain = NormalizedSoftmaxLoss(L, D, temperature=0.1)
+    with torch.no_grad():
+        plain.W.copy_(loss.weight.T)
+    torch.testing.assert_close(make("HE", seed, margin=0.0)(z, y).mean(), plain(z, y))
+
+
+def test_a_feature_without_direction_has_equal_cosines_and_no_gradient() -> None:
+    loss, nothing, y = make("HE", margin=0.0), torch.zeros(L, D), torch.arange(L)
+    torch.testing.assert_close(loss(nothing, y).exp(), torch.full((L,), float(L)))
+    assert not gradient_of(loss, nothing, y).any()
+    assert not gradient_of(make("ETF"), nothing, y).any() and not make("ETF")(nothing, y).any()
+    small = 1e-3 * sample(0)[0]
+    labels = sample(0)[1]
+    torch.testing.assert_close(gradient_of(loss, small, labels), 1e3 * gradient_of(loss, 1e3 * small, labels))
+
+
+@few
+@given(seed=seeds, pull=st.floats(0.0, 2.0), push=st.floats(0.0, 0.1))
+def test_prototype_conformity_is_its_parts(seed: int, pull: float, push: float) -> None:
+    (z, y), loss = sample(seed), make("PC", seed, pull=pull, push=push)
+    plain = SCE.value(loss, z, y)
+    expected = [
+        plain[i]
+        + pull * (z[i] - loss.centers[y[i]]).square().sum()
+        - push * sum((z[i] - loss.rivals[k]).square().sum() for k in range(L) if k != y[i]) / (L - 1)
+        for i in range(N)
+    ]
+    torch.testing.assert_close(loss(z, y), torch.stack(expected))
+
+
+@few
+@given(seed=seeds)
+def test_prototype_conformity_without_push_is_center_loss(seed: int) -> None:
+    (z, y), loss = sample(seed), make("PC", seed, pull=0.15, push=0.0)
+    center = make("Center", weight=0.3)
+    with torch.no_grad():
+        center.centers.copy_(loss.centers)
+        center.linear.weight.copy_(loss.linear.weight)
+        center.linear.bias.copy_(loss.linear.bias)
+    torch.testing.assert_close(loss(z, y), center(z, y))
+
+
+@few
+@given(seed=seeds, length=st.floats(0.01, 100.0))
+def test_dot_regression_grows_with_the_length_and_rests_on_a_ray(seed: int, length: float) -> None:
+    (z, y), loss = sample(seed), make("ETF")
+    torch.testing.assert_close(loss.centers, simplex_centers(L, D, 1.0, dtype=torch.float64))
+    assert max_cosine(loss.centers) == pytest.approx(-1 / (L - 1))
+    torch.testing.assert_close(loss(length * z, y), length * loss(z, y))
+    torch.testing.assert_close(loss(length * loss.centers[y], y), torch.zeros(N))
+    product, norm = (z * loss.centers[y]).sum(1), z.norm(dim=1)
+    torch.testing.assert_close(loss(z, y), (product - norm).square() / norm / 2)
+
+
+def test_dot_regression_with_a_constant_length_pulls_along_its_center() -> None:
+    (z, y), loss = sample(0), make("ETF", norm=2.0, constant_length=True)
+    torch.testing.assert_close(loss(z, y), make("ETF", norm=2.0)(z, y))
+    cosine = F.cosine_similarity(z, loss.centers[y])
+    torch.testing.assert_close(gradient_of(loss, z, y), -2.0 * (1 - cosine)[:, None] * loss.centers[y])
+    check_finite(loss, torch.zeros(L, D), torch.arange(L))
+
+
+@few
+@given(seed=seeds, alpha=st.floats(0.05, 2.0))
+def test_guided_complement_entropy_is_never_positive_and_its_guide_fades(seed: int, alpha: float) -> None:
+    (z, y), loss = sample(seed, 1.0), make("GCE", seed, alpha=alpha)
+    p = loss.logits(z).softmax(1)
+    wrong = p.clone()
+    wrong[range(N), y] = 0
+    wrong /= wrong.sum(1, keepdim=True)
+    entropy = torch.special.entr(wrong).sum(1)
+    torch.testing.assert_close(loss(z, y), -(p[range(N), y] ** alpha) * entropy / torch.tensor(L).log())
+    unguided = make("GCE", seed, alpha=1e-9, scale="others")(z, y)
+    torch.testing.assert_close(unguided, -entropy / torch.tensor(L - 1.0).log(), atol=1e-6, rtol=1e-6)
+    assert (loss(z, y) <= 0).all() and (make("GCE", seed, scale="others")(z, y) >= -1).all()
+
+
+@few
+@given(seed=seeds, target=st.floats(-2.0, 8.0))
+def test_logit_squared_rests_at_its_margin(seed: int, target: float) -> None:
+    for rivals in ("each", "runner-up"):
+        loss = make("Logit-squared", target=target, rivals=rivals)
+        with torch.no_grad():
+            loss.linear.weight.copy_(torch.eye(L, D))
+            loss.linear.bias.zero_()
+        y = torch.arange(L)
+        at_rest = target * torch.eye(L, D)
+        torch.testing.assert_close(loss(at_rest, y), torch.zeros(L))
+        assert gradient_of(loss, at_rest, y).abs().max() < 1e-9
+    two = [LogitSquared(2, D, target, rivals) for rivals in ("each", "runner-up")]
+    two[1].load_state_dict(two[0].state_dict())
+    (z, _), y = sample(seed), torch.arange(N) % 2
+    torch.testing.assert_close(two[0](z, y), two[1](z, y))
+    gap = two[0].logits(z)
+    torch.testing.assert_close(two[0](z, y), (gap[range(N), y] - gap[range(N), 1 - y] - target).square())
+
+
+def test_logit_squared_and_label_smoothing_ask_for_one_margin() -> None:
+    margin = theory.smoothing_margin(theory.share_others(sp.Rational(1, 10)), sp.Integer(L))
+    assert make("Logit-squared").target == pytest.approx(float(margin))
+    smooth = make("Label smoothing")
+    with torch.no_grad():
+        smooth.linear.weight.copy_(torch.eye(L, D))
+        smooth.linear.bias.zero_()
+    assert gradient_of(smooth, float(margin) * torch.eye(L, D), torch.arange(L)).abs().max() < 1e-12
+
+
+def by_theory(loss: losses.Loss, z: torch.Tensor, label: int) -> sp.Expr:
+    """The value of one feature by the formula of mmc.theory, from the few numbers it sees."""
+
+    def split(scores: torch.Tensor) -> tuple[sp.Expr, list[sp.Expr]]:
+        rest = scores.tolist()
+        return sp.Float(rest.pop(label)), [sp.Float(entry) for entry in rest]
+
+    own, rest = split(loss.logits(z[None])[0].detach())
+    near, far = split((z - loss.centers).square().sum(1).detach()) if hasattr(loss, "centers") else (None, [])
+    match loss:
+        case ElasticMMC():
+            return centers.elastic_loss(sp.sqrt(near), loss.radius)
+        case ETF():
+            cosine = own / z.norm().item()
+            return theory.dot_regression(z.norm().item(), cosine)
+        case MMLDA():
+            rivals = [theory.distance_logit(entry, loss.precision) for entry in far]
+            return theory.cross_entropy(theory.distance_logit(near, loss.precision), rivals)
+        case MMC():
+            return theory.mmc(sp.sqrt(near))
+        case LGM():
+            return theory.lgm(near, far, loss.margin, loss.weight)
+        case CenterLoss():
+            return theory.center(own, rest, near, loss.weight)
+        case PC():
+            _, rivals = split((z - loss.rivals).square().sum(1).detach())
+            return theory.prototype_conformity(theory.cross_entropy(own, rest), near, rivals, loss.pull, loss.push)
+        case HE():
+            cosines = [entry / loss.scale for entry in rest]
+            return theory.hypersphere(own / loss.scale, cosines, loss.scale, loss.margin)
+        case LabelSmoothing():
+            return theory.smoothed(own, rest, loss.target)
+        case GCE():
+            return theory.guided_complement(own, rest, loss.alpha, round(2.718281828459045**loss.divisor))
+        case losses.OVR():
+            return theory.one_vs_rest(own, rest)
+        case LogitSquared(rivals="each"):
+            return theory.logit_squared(own, rest, loss.target)
+        case LogitSquared():
+            return theory.logit_squared(own, [max(rest)], loss.target)
+        case SCE() | GSCE():
+            return theory.cross_entropy(own, rest)
+    raise AssertionError(f"no formula for {loss}")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "L-GM, learned variance"])
+def test_every_loss_is_its_formula(kind: str) -> None:
+    loss, (z, y) = make_kind(kind), sample(8, 1.0)
+    for feature, label in zip(z[:4], y[:4].tolist(), strict=True):
+        expected = float(sp.N(by_theory(loss, feature, label)))
+        assert loss(feature[None], torch.tensor([label])).item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [
@@ -286,6 +666,20 @@ def test_lgm_margin_and_likelihood_are_what_they_say() -> None:
         (lambda: ElasticMMC(L, D, radius=-1.0), "radius must be >= 0"),
         (lambda: CenterLoss(L, D, rate=2.0), "rate in"),
         (lambda: LGM(L, D, margin=-1.0), "must be >= 0"),
+        (lambda: MMLDA(L, D, precision=0.0), "precision must be > 0, not 0.0"),
+        (lambda: MMCHier(L, D, [0, 1]), "each of 4 classes, got 2"),
+        (lambda: MMCHier(L, 1), "need feature_dim >= 2, got 1"),
+        (lambda: LabelSmoothing(L, D, eps=1.0), r"eps must be in \[0, 1\), not 1.0"),
+        (lambda: LabelSmoothing(L, D, convention="torch"), "others, all, not 'torch'"),
+        (lambda: HE(L, D, scale=0.0), "scale must be > 0"),
+        (lambda: HE(L, D, margin=-0.1), "margin >= 0"),
+        (lambda: PC(L, D, push=-1.0), "pull and push must be >= 0"),
+        (lambda: GCE(2, D), "num_classes >= 3, not 2"),
+        (lambda: GCE(L, D, alpha=0.0), "alpha must be > 0"),
+        (lambda: GCE(L, D, scale="K"), "all, others, not 'K'"),
+        (lambda: ETF(L, 2), "needs feature_dim >= 3, got 2"),
+        (lambda: LogitSquared(L, D, rivals="all"), "each, runner-up, not 'all'"),
+        (lambda: LogitSquared(L, D, target=float("inf")), "target must be finite"),
         (lambda: MMLDA(L, D)(torch.zeros(3, D + 1), torch.zeros(3).long()), r"shape \(N, 6\), not \(3, 7\)"),
         (lambda: MMC(L, D)(torch.zeros(3, D), torch.zeros(2).long()), "one per feature"),
     ],

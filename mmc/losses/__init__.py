@@ -8,9 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from mmc.losses.base import Loss
+from mmc.losses.complement import GCE
+from mmc.losses.conformity import PC
+from mmc.losses.etf import ETF
 from mmc.losses.fixed import MMC, MMLDA, ElasticMMC, FixedCenters, MMCRand
+from mmc.losses.hierarchical import MMCHier
+from mmc.losses.hypersphere import HE
 from mmc.losses.learned import LGM, CenterLoss
+from mmc.losses.one_vs_rest import OVR
+from mmc.losses.smoothing import LabelSmoothing
 from mmc.losses.softmax import GSCE, SCE
+from mmc.losses.stationary import LogitSquared
 
 #: Every loss by the name that is printed in tables and figures.
 LOSSES: dict[str, type[Loss]] = {
@@ -21,7 +29,15 @@ LOSSES: dict[str, type[Loss]] = {
     "MMLDA": MMLDA,
     "MMC": MMC,
     "MMC (rand)": MMCRand,
+    "MMC (hier)": MMCHier,
     "Elastic MMC": ElasticMMC,
+    "ETF": ETF,
+    "Label smoothing": LabelSmoothing,
+    "GCE": GCE,
+    "OVR": OVR,
+    "Logit-squared": LogitSquared,
+    "HE": HE,
+    "PC": PC,
 }
 
 
@@ -46,16 +62,24 @@ def build(name: str, num_classes: int, feature_dim: int, **options: Any) -> Loss
 
 
 __all__ = [
+    "ETF",
+    "GCE",
     "GSCE",
+    "HE",
     "LGM",
     "LOSSES",
     "MMC",
     "MMLDA",
+    "OVR",
+    "PC",
     "SCE",
     "CenterLoss",
     "ElasticMMC",
     "FixedCenters",
+    "LabelSmoothing",
+    "LogitSquared",
     "Loss",
+    "MMCHier",
     "MMCRand",
     "build",
 ]

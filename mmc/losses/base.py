@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,11 +13,30 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
+HALF = (torch.bfloat16, torch.float16)
+
+
+def in_full_precision(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a method of (z, ...) its features in float32 where they come in half precision, and switch autocast off.
+
+    A difference of two squared distances, or a softmax, has no digits left in bfloat16.
+    """
+
+    @functools.wraps(method)
+    def run(self: Loss, z: Tensor, *rest: Any) -> Any:
+        if z.dtype not in HALF and not torch.is_autocast_enabled(z.device.type):
+            return method(self, z, *rest)
+        with torch.autocast(z.device.type, enabled=False):
+            return method(self, z.float() if z.dtype in HALF else z, *rest)
+
+    return run
+
 
 class Loss(nn.Module):
     """A loss on features, `loss(z, y) -> (N,)`, with its decision rule, `loss.logits(z) -> (N, L)`.
 
-    A subclass writes `value` and `logits`; the class of a feature is the largest logit.
+    A subclass writes `value` and `logits`; the class of a feature is the largest logit. Both run in float32 or
+    better, under autocast too (see `in_full_precision`). No value depends on another example or on a random number.
 
     Args:
         num_classes: L >= 2.
@@ -33,6 +54,12 @@ class Loss(nn.Module):
             raise ValueError(f"feature_dim must be at least 1, not {feature_dim}")
         self.num_classes = num_classes
         self.feature_dim = feature_dim
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("value", "logits", "observe"):
+            if name in cls.__dict__:
+                setattr(cls, name, in_full_precision(cls.__dict__[name]))
 
     def value(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """The loss of each example; called through `loss(z, y)`, which checks the shapes."""
@@ -64,6 +91,22 @@ def squared_distances(z: Float[Tensor, "N d"], centers: Float[Tensor, "L d"]) ->
 def own(scores: Float[Tensor, "N L"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
     """Each row's entry at its label."""
     return scores.gather(1, y[:, None]).squeeze(1)
+
+
+def others(scores: Float[Tensor, "N L"], y: Int[Tensor, " N"]) -> Float[Tensor, "N M"]:
+    """Each row without its entry at the label: the M = L - 1 wrong classes in their order."""
+    wrong = torch.arange(scores.shape[1] - 1, device=scores.device).expand(len(scores), -1)
+    return scores.gather(1, wrong + (wrong >= y[:, None]))
+
+
+def directions(z: Float[Tensor, "N d"], smallest: float = 1e-12) -> Float[Tensor, "N d"]:
+    """Each feature over its norm; one of a norm up to `smallest` has no direction and gives zeros, with gradient zero.
+
+    Elsewhere the gradient grows like 1 / ||z||, as it must.
+    """
+    norm = torch.linalg.vector_norm(z, dim=1, keepdim=True)
+    some = norm > smallest
+    return torch.where(some, z / torch.where(some, norm, 1), 0)
 
 
 def as_buffer(array: object) -> Tensor:

@@ -43,7 +43,8 @@ class FixedCenters(Loss):
 class MMC(FixedCenters):
     """Max-Mahalanobis center loss: 1/2 ||z - mu*_y||^2. Source: Pang et al. 2020.
 
-    The arguments are those of `FixedCenters`.
+    The authors' code leaves out the 1/2, which is the same as twice the learning rate. The arguments are those of
+    `FixedCenters`.
     """
 
     def value(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -66,12 +67,32 @@ class MMCRand(MMC):
 
 
 class MMLDA(FixedCenters):
-    """Max-Mahalanobis linear discriminant analysis: cross-entropy on -1/2 ||z - mu*_l||^2. Source: Pang et al. 2018.
+    """Max-Mahalanobis linear discriminant analysis: cross-entropy on -precision ||z - mu*_l||^2 (Pang et al. 2018).
 
-    As the centers have equal norms, this is cross-entropy on the inner products with them.
+    As the centers have equal norms, this is cross-entropy on the inner products with 2 * precision * mu*_l: another
+    precision is another norm.
 
-    The arguments are those of `FixedCenters`.
+    Args:
+        num_classes: L >= 2.
+        feature_dim: d; L - 1 or more for the simplex.
+        norm: C_MM > 0.
+        centers: see `FixedCenters`.
+        precision: > 0; the sources write the logits with 1/2 and without it (1).
+
+    Raises:
+        ValueError: the precision is not positive, or the centers have another shape.
     """
+
+    def __init__(
+        self, num_classes: int, feature_dim: int, norm: float = 10.0, centers: object = None, precision: float = 0.5
+    ) -> None:
+        super().__init__(num_classes, feature_dim, norm, centers)
+        if not precision > 0:
+            raise ValueError(f"precision must be > 0, not {precision}")
+        self.precision = precision
+
+    def logits(self, z: Float[Tensor, "N d"]) -> Float[Tensor, "N L"]:
+        return -self.precision * squared_distances(z, self.centers)
 
     def value(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         return F.cross_entropy(self.logits(z), y, reduction="none")
@@ -85,7 +106,7 @@ class ElasticMMC(FixedCenters):
         feature_dim: d; L - 1 or more.
         norm: C_MM > 0.
         centers: see `FixedCenters`.
-        radius: tau >= 0.
+        radius: tau >= 0; the source's value is not known to us, and 1 is the book's choice.
     """
 
     def __init__(
