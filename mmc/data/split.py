@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -136,11 +137,26 @@ class Dataset:
         return sha.hexdigest()[:20]
 
 
-def carve(pixels: Tensor, y: Tensor, sizes: Iterable[int], levels: int = 255) -> list[Split]:
-    """Disjoint random parts by the fixed seed: one per size, then what is left, each in a fixed order."""
+def carve(pixels: Sequence[np.ndarray], y: np.ndarray, sizes: Sequence[int], levels: int = 255) -> list[Split]:
+    """Disjoint random parts by the fixed seed: one per size, then what is left, each in a fixed order.
+
+    Args:
+        pixels: uint8 images (n, C, H, W) in blocks, taken together; each block is copied once, to where it belongs.
+        y: the label of each image (N,).
+        sizes: of all parts but the last.
+        levels: the byte that stands for 1.
+    """
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(SPLIT_SEED))
-    sizes = list(sizes)
-    return [Split(pixels[part], y[part], levels) for part in order.split([*sizes, len(y) - sum(sizes)])]
+    places = order.argsort().numpy()
+    # NumPy's memory, because it asks for huge pages: filling it takes a fifth of the time that torch's takes.
+    mixed = np.empty((len(y), *pixels[0].shape[1:]), np.uint8)
+    for block, where in zip(pixels, np.split(places, np.cumsum([len(block) for block in pixels])[:-1]), strict=True):
+        mixed[where] = block
+    parts = [*sizes, len(y) - sum(sizes)]
+    labels = torch.from_numpy(y)[order].long()
+    return [
+        Split(*part, levels) for part in zip(torch.from_numpy(mixed).split(parts), labels.split(parts), strict=True)
+    ]
 
 
 def _mean_and_std(split: Split, channel: int) -> tuple[float, float]:
