@@ -16,7 +16,7 @@ from mmc.data.publisher import Contents, Publisher, read
 from mmc.data.split import Dataset, Split, carve
 from mmc.data.unpickle import read_pickle
 
-#: Channels, height and width of an image, as it is stored: nothing is reordered.
+#: Channels, height and width of an image; it is stored in this order, so nothing is moved.
 SHAPE = (3, 32, 32)
 CIFAR10 = Publisher(
     "CIFAR-10",

@@ -30,7 +30,7 @@ MNIST = Publisher(
 
 
 def load(folder: Path | None = None, allow_unofficial: bool = False) -> Dataset:
-    """MNIST, (1, 28, 28): 55,000 images to train, 5,000 to validate, 10,000 to test, in the publisher's order.
+    """MNIST, (1, 28, 28): 55,000 images to train, 5,000 to validate, 10,000 to test.
 
     Raises:
         ValueError, FileNotFoundError: see `mmc.data.load`.

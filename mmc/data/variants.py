@@ -116,7 +116,7 @@ def _pair(dataset: Dataset, value: Any, ratio: float) -> Dataset:
     return two_classes(dataset, *value, ratio=ratio)
 
 
-#: Every variant by name: each maps (data set, value, ratio) to a data set.
+#: Every variant by name; it maps a data set, its value and a ratio to a data set.
 VARIANTS: dict[str, Callable[[Dataset, Any, float], Dataset]] = {
     "long_tailed": lambda dataset, value, ratio: long_tailed(dataset, value),
     "two_classes": _pair,
