@@ -12,10 +12,10 @@ import numpy as np
 from mmc import lab
 from mmc.attacks import WORST
 from mmc.claims import Finding, claim, open_claim
-from mmc.experiments import direction_dim
+from mmc.features import direction_dim
 from mmc.lab import Record
 
-PATTERN = "first-experiment/mnist-*.json"
+PATTERN = "first-experiment/laptop/mnist-*.json"
 #: An attack is taken for a measure of robustness if no other attack takes more than this from it.
 SLACK = 0.01
 
@@ -24,7 +24,7 @@ def record_of(loss: str) -> Record:
     """The recorded first experiment with one loss."""
     found = [record for record in lab.load(PATTERN) if record.spec.loss == loss]
     if not found:
-        raise ValueError(f"no record of {loss!r} among {PATTERN}: run `python -m mmc.experiments mnist`")
+        raise ValueError(f"no record of {loss!r} among {PATTERN}: run `mmc sweep first-experiment --scale laptop`")
     return found[0]
 
 
@@ -32,7 +32,7 @@ def shortfall(record: Record, objective: str) -> dict[str, np.ndarray]:
     """By radius: accuracy under one objective minus accuracy under all, one value per seed."""
     return {
         epsilon: record.values("robust", epsilon, objective) - record.values("robust", epsilon, WORST)
-        for epsilon in (f"{value:g}" for value in record.spec.epsilons)
+        for epsilon in (f"{value:g}" for value in record.spec.evaluation.epsilons)
     }
 
 
@@ -46,7 +46,7 @@ def widest(record: Record, objective: str) -> tuple[str, float, float]:
 
 def _made(record: Record) -> str:
     spec = record.spec
-    return f"{spec.scale} scale, {spec.dataset.upper()}, {spec.num_attacked} test images, {len(record.seeds)} seeds"
+    return f"{spec.scale} scale, {spec.dataset.upper()}, {spec.evaluation.num_attacked} test images, {len(record.seeds)} seeds"
 
 
 @claim(

@@ -1,7 +1,21 @@
-"""Training: which inputs the loss sees (a rule), and the loop."""
+"""Training: a recipe, a rule that says which inputs the loss sees, and the loop."""
 
 from __future__ import annotations
 
-from mmc.training.loop import NonFiniteLossError, train
+from mmc.training.loop import History, Interrupted, NonFiniteLossError, Progress, accuracy, train
+from mmc.training.recipe import Recipe, rate
+from mmc.training.rules import RULES, Rule, build_rule
 
-__all__ = ["NonFiniteLossError", "train"]
+__all__ = [
+    "RULES",
+    "History",
+    "Interrupted",
+    "NonFiniteLossError",
+    "Progress",
+    "Recipe",
+    "Rule",
+    "accuracy",
+    "build_rule",
+    "rate",
+    "train",
+]
