@@ -19,7 +19,7 @@ from mmc.attacks import OBJECTIVES, WORST, applicable, correct, survivors, zero_
 from mmc.data import Dataset
 from mmc.data import load as load_data
 from mmc.features import feature_statistics
-from mmc.files import digest_files, one_at_a_time
+from mmc.files import clear_leftovers, digest_files, one_at_a_time, write_text
 from mmc.lab import Evaluation, Options, Record, Spec
 from mmc.lab.revisions import current
 from mmc.losses import build
@@ -209,18 +209,14 @@ def provenance(spec: Spec) -> dict[str, Any]:
     }
 
 
+def runs_folder() -> Path:
+    """Where checkpoints, weights and logs of all runs are."""
+    return Path(os.environ.get(RUNS) or ROOT / "_build" / "runs")
+
+
 def workplace(spec: Spec, seed: int) -> Path:
     """The folder of one run's checkpoint, weights and log."""
-    return Path(os.environ.get(RUNS) or ROOT / "_build" / "runs") / spec.place / f"seed-{seed}"
-
-
-def missing(spec: Spec, seeds: Iterable[int]) -> list[int]:
-    """Which seeds the record of a spec lacks; those of a stale or damaged one all count as missing."""
-    try:
-        record = lab.read(lab.path(spec)) if lab.path(spec).exists() else Record(spec)
-    except lab.StaleRecordError:
-        return list(seeds)
-    return [seed for seed in seeds if record.spec != spec or seed not in record.seeds]
+    return runs_folder() / spec.place / f"seed-{seed}"
 
 
 def settle(
@@ -245,8 +241,11 @@ def settle(
         record = lab.open_record(spec, data)
         if seed in record.seeds:
             return record
+        for name in ("checkpoint", "weights.safetensors"):
+            clear_leftovers(place / name)
         run = measure(spec, seed, workplace=place, report=report, stop=stop, keep_every=keep_every)
-        record = lab.add(spec, data, run, place.parents[3] / "locks")
+        write_text(place / "record.json", Record(spec, data, (run,)).dumps())  # what `mmc evaluate` opens
+        record = lab.add(spec, data, run, runs_folder() / "locks")
         (place / "checkpoint").unlink(missing_ok=True)
         return record
 

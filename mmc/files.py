@@ -33,6 +33,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise OSError(error.errno, f"could not write {path}: {error.strerror}") from error
 
 
+def clear_leftovers(path: Path) -> None:
+    """Remove what writers of this file left that were killed in the middle; call it where no other may be writing."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, see `write_bytes`."""
     write_bytes(path, text.encode())

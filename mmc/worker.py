@@ -58,7 +58,7 @@ def line(progress: Any) -> str:
 
 def teller(tell: Callable[[str], None], every: float = TELL_EVERY) -> Callable[[Any], None]:
     """A `report` for `mmc.training.train` that tells a line at the end of an epoch, but not more often than `every`."""
-    last = [-float("inf")]
+    last = [time.monotonic()]
 
     def report(progress: Any) -> None:
         now = time.monotonic()

@@ -27,6 +27,7 @@ settings.load_profile("book")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-mutants", action="store_true", help="run every mutant of mmc.theory, not a sample")
+    parser.addoption("--all-faults", action="store_true", help="kill runs and sweeps 30 times each, not 6")
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,8 @@ def widest(record: Record, objective: str) -> tuple[str, float, float]:
 
 def _made(record: Record) -> str:
     spec = record.spec
-    return f"{spec.scale} scale, {spec.dataset.upper()}, {spec.evaluation.num_attacked} test images, {len(record.seeds)} seeds"
+    images, seeds = spec.evaluation.num_attacked, len(record.seeds)
+    return f"{spec.scale} scale, {spec.dataset.upper()}, {images} test images, {seeds} seeds"
 
 
 @claim(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mmc.files import digest_files, one_at_a_time, write_text
+from mmc.files import clear_leftovers, digest_files, one_at_a_time, write_text
 from mmc.lab.revisions import current
 from mmc.lab.spec import Spec
 
@@ -194,6 +194,7 @@ def add(spec: Spec, data: dict[str, Any], run: dict[str, Any], locks: Path) -> R
         OSError: the record could not be written; the old one is still there.
     """
     with one_at_a_time(locks / (spec.place.replace("/", "--") + ".lock")):
+        clear_leftovers(path(spec))
         record = open_record(spec, data).with_run(run)
         write_text(path(spec), record.dumps())
         return record

@@ -1,37 +1,17 @@
-"""What the commands do; errors a user can mend are told in one message, without a traceback."""
+"""The book: build it, store what its chapters print, bring notebooks into normal form, check the ledger."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmc.book.project import SCALES, Project
-
-console = Console(highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn an error that has a message for the user into that message and exit status 1."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        raise click.ClickException(str(error)) from error
+from mmc.commands.tell import counter, say, told
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="mmc")
-def cli() -> None:
-    """The executable book on losses for adversarial robustness."""
-
-
-@cli.command()
+@click.command()
 @click.option(
     "--chapter", "chapters", multiple=True, metavar="NAME", help="Only these chapters run at SCALE; may be repeated."
 )
@@ -54,15 +34,14 @@ def book(chapters: tuple[str, ...], scale: str, given: tuple[tuple[str, str], ..
     """
     from mmc.book.site import build
 
-    with _told():
+    with told():
         project = Project.find()
         if listed:
             return _list(project)
         if given and len(chapters) != 1:
             raise ValueError("-p needs exactly one --chapter, since each chapter has parameters of its own")
         started = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as progress:
+        with counter() as progress:
             bar = progress.add_task("chapters and pages", total=None)
 
             def report(line: str, done: int, total: int) -> None:
@@ -70,8 +49,8 @@ def book(chapters: tuple[str, ...], scale: str, given: tuple[tuple[str, str], ..
                 progress.update(bar, completed=done, total=total)
 
             html = build(project, chapters=list(chapters) or None, scale=scale, given=dict(given), report=report)
-        console.print(f"The book is up to date ({time.monotonic() - started:.1f} s). Open:", markup=False)
-        console.print(f"  {html / 'index.html'}", markup=False)
+        say(f"The book is up to date ({time.monotonic() - started:.1f} s). Open:")
+        say(f"  {html / 'index.html'}")
 
 
 def _list(project: Project) -> None:
@@ -79,10 +58,10 @@ def _list(project: Project) -> None:
 
     for name, path in project.chapters().items():
         values = nb.parameters(nb.read(path))
-        console.print(f"{name:18s} " + ", ".join(f"{key} = {value!r}" for key, value in values.items()), markup=False)
+        say(f"{name:18s} " + ", ".join(f"{key} = {value!r}" for key, value in values.items()))
 
 
-@cli.command()
+@click.command()
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 def store(chapters: tuple[str, ...]) -> None:
     """Run chapters at their smoke defaults and store their text outputs in notebooks/ (all, if none is named).
@@ -91,42 +70,45 @@ def store(chapters: tuple[str, ...]) -> None:
     """
     from mmc.book.store import store as store_chapter
 
-    with _told():
+    with told():
         project = Project.find()
         for name in chapters or project.chapters():
             changed = store_chapter(project, name)
-            console.print(f"{name}: {'stored' if changed else 'unchanged'}", markup=False)
+            say(f"{name}: {'stored' if changed else 'unchanged'}")
 
 
-@cli.command()
+@click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def normalise(paths: tuple[Path, ...]) -> None:
     """Bring notebooks into normal form (no images, no noise) and name what still keeps them from being checked."""
     from mmc.book import notebook as nb
 
     failed = False
-    with _told():
+    with told():
         project = Project.find()
         for path in paths or project.chapters().values():
             notebook = nb.read(path)
             normal = project.normal(notebook)
             if nb.dumps(normal) != path.read_text(encoding="utf-8"):
                 nb.write(normal, path)
-                console.print(f"{path}: normalised", markup=False)
+                say(f"{path}: normalised")
                 failed = True
             for problem in nb.problems(normal):
-                console.print(f"{path}: {problem}", markup=False)
+                say(f"{path}: {problem}")
                 failed = True
     if failed:
         raise click.exceptions.Exit(1)
 
 
-@cli.command()
+@click.command()
 def ledger() -> None:
     """Check every claim now and print its verdict."""
     from mmc import claims
 
-    with _told():
+    with told():
         for name, entry in claims.ledger().items():
             finding = entry.check() if entry.check else None
-            console.print(f"{finding.verdict if finding else claims.OPEN:24s} {name}", markup=False)
+            say(f"{finding.verdict if finding else claims.OPEN:24s} {name}")
+
+
+COMMANDS = (book, store, normalise, ledger)
