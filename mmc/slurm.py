@@ -16,7 +16,7 @@ from typing import Any
 from mmc import experiments, lab
 from mmc.files import write_text
 from mmc.sweep import RETRIES, Outcome, Report, Task
-from mmc.worker import dumps, loads
+from mmc.worker import dumps, keep_every, loads, teller
 
 #: Seconds between two looks at the queue.
 LOOK_EVERY = 5.0
@@ -28,10 +28,9 @@ class Remote:
     """What a job does: settle one seed of one spec. A job that is pre-empted is queued again, and goes on."""
 
     def __call__(self, job: str) -> str:
-        from mmc.worker import teller
-
         spec, seed = loads(job)
-        experiments.settle(spec, seed, report=teller(lambda text: print(text, flush=True)))
+        tell = teller(lambda text: print(text, flush=True))
+        experiments.settle(spec, seed, report=tell, keep_every=keep_every())
         return f"{spec.place} seed {seed}"
 
     def checkpoint(self, job: str) -> Any:

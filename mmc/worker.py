@@ -83,10 +83,11 @@ def settle(spec: Spec, seed: int, tell: Callable[[str], None] = print) -> None:
     asked = threading.Event()
     for name in ("SIGTERM", "SIGINT", "SIGUSR2"):
         signal.signal(getattr(signal, name), lambda *_: asked.set())
-    experiments.settle(spec, seed, report=teller(tell), stop=asked.is_set, keep_every=_keep_every())
+    experiments.settle(spec, seed, report=teller(tell), stop=asked.is_set, keep_every=keep_every())
 
 
-def _keep_every() -> float:
+def keep_every() -> float:
+    """Seconds between checkpoints: MMC_KEEP_EVERY, or a minute."""
     return float(os.environ.get("MMC_KEEP_EVERY", "60"))
 
 

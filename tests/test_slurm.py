@@ -16,6 +16,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +24,16 @@ from pathlib import Path
 import cloudpickle
 import pytest
 import submitit
+import torch
 from slurm.cluster import cluster, missing
 from submitit.helpers import DelayedSubmission
+
+from mmc import experiments, lab
+from mmc.catalogue import Job
+from mmc.lab import Spec
+from mmc.slurm import run_slurm
+from mmc.sweep import plan
+from mmc.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no Slurm was tried: {missing()}")
 
@@ -137,3 +146,42 @@ def test_a_preempted_job_goes_on_where_it_was(executor: submitit.AutoExecutor, t
     wait(lambda: alive().get(job.job_id) == "PENDING")
     wait_until_over(job)
     assert job.result() == int(trace.read_text())
+
+
+LONG = Recipe(epochs=80, batch_size=16, optimizer="adam", learning_rate=1e-3)
+TINY = Spec("on-slurm", "smoke", "digits", "mlp", "MMC", feature_dim=16, recipe=LONG)
+
+
+def test_a_sweep_with_one_job_cancelled_gives_the_records_of_a_sweep_left_alone(
+    slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of the project's own runs as jobs; `scancel` kills one in the middle, and the sweep submits it again."""
+    monkeypatch.setenv(lab.RECORDS, str(tmp_path / "records"))
+    monkeypatch.setenv(experiments.RUNS, str(tmp_path / "runs"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MMC_KEEP_EVERY", "0.2")
+    tasks = plan([Job(TINY, (0, 1))]).tasks
+    victim, lines, killed = tasks[0].name, [], []
+
+    def watch(line: str) -> None:
+        lines.append(line)
+        if "submitted as job" in line and line.startswith(victim) and not killed:
+            killed.append(line.split()[-1])
+
+    def assassin() -> None:
+        place = experiments.workplace(TINY, 0)
+        wait(lambda: bool(killed) and (place / "checkpoint").exists(), 60)
+        subprocess.run(["scancel", killed[0]], check=True)
+
+    thread = threading.Thread(target=assassin)
+    thread.start()
+    outcome = run_slurm(tasks, gpus=0, cores=1, minutes=30, look_every=0.5, report=watch)
+    thread.join()
+    assert sorted(outcome.done) == sorted(task.name for task in tasks) and not outcome.failed
+    assert any("died" in line and "submitting it again" in line for line in lines), lines
+    record = lab.read(lab.path(TINY))
+    assert record.seeds == (0, 1)
+    torch.set_num_threads(1)
+    for run in record.runs:
+        assert run["values"] == experiments.measure(TINY, run["seed"])["values"]
+    assert not plan([Job(TINY, (0, 1))]).tasks, "given again, the same sweep has nothing to do"
