@@ -103,7 +103,7 @@ def slots(workers: int | None = None, per_gpu: int = 1) -> list[dict[str, str]]:
     import torch
 
     if per_gpu < 1 or (workers is not None and workers < 1):
-        raise ValueError(f"a sweep needs at least one run at once, not {workers or per_gpu}")
+        raise ValueError(f"a sweep needs at least one run at once, not {per_gpu if workers is None else workers}")
     gpus = torch.cuda.device_count()
     if gpus:
         named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")

@@ -551,6 +551,38 @@ def test_dot_regression_with_a_constant_length_pulls_along_its_center() -> None:
     cosine = F.cosine_similarity(z, loss.centers[y])
     torch.testing.assert_close(gradient_of(loss, z, y), -2.0 * (1 - cosine)[:, None] * loss.centers[y])
     check_finite(loss, torch.zeros(L, D), torch.arange(L))
+    assert not loss(torch.zeros(L, D), torch.arange(L)).any()
+    torch.testing.assert_close(loss(1e-3 * z, y), 1e-3 * loss(z, y))
+
+
+#: The sources' settings where they are known, the book's own choice where not; each is documented beside its argument.
+DEFAULTS = {
+    "Center": {"weight": 0.008, "rate": 0.5},
+    "L-GM": {"margin": 0.1, "weight": 0.1},
+    "MMLDA": {"precision": 0.5},
+    "Elastic MMC": {"radius": 1.0},
+    "ETF": {"constant_length": False},
+    "GCE": {"alpha": 1 / 3, "divisor": 1.3862943611198906},
+    "Label smoothing": {"target": 0.9},
+    "Logit-squared": {"target": 3.295836866004329, "rivals": "each"},
+    "HE": {"scale": 10.0, "margin": 0.2},
+    "PC": {"pull": 1.0, "push": 1e-4},
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults_are_the_documented_ones(name: str) -> None:
+    loss = make(name)
+    assert {key: getattr(loss, key) for key in DEFAULTS[name]} == pytest.approx(DEFAULTS[name])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_fewest_classes_and_dimensions(name: str) -> None:
+    for num_classes, dim in ((2, 1), (3, 2)):
+        if (name, num_classes) == ("GCE", 2):
+            continue
+        loss = build(name, num_classes, dim)
+        check_finite(loss, torch.randn(5, dim, generator=torch.Generator().manual_seed(0)), torch.arange(5) % 2)
 
 
 @few
@@ -668,6 +700,7 @@ def test_every_loss_is_its_formula(kind: str) -> None:
         (lambda: LGM(L, D, margin=-1.0), "must be >= 0"),
         (lambda: MMLDA(L, D, precision=0.0), "precision must be > 0, not 0.0"),
         (lambda: MMCHier(L, D, [0, 1]), "each of 4 classes, got 2"),
+        (lambda: MMCHier(1, D), "got 1|at least 2"),
         (lambda: MMCHier(L, 1), "need feature_dim >= 2, got 1"),
         (lambda: LabelSmoothing(L, D, eps=1.0), r"eps must be in \[0, 1\), not 1.0"),
         (lambda: LabelSmoothing(L, D, convention="torch"), "others, all, not 'torch'"),

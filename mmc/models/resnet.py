@@ -87,7 +87,9 @@ class PreActivated(nn.Module):
             for index, (before, after, size) in enumerate(zip(channels[:-1], widths, sizes, strict=True))
         )
         project = (inputs != widths[-1] or stride > 1) if project is None else project
-        self.shortcut = _conv(inputs, widths[-1], 1, stride, bias=not activated_shortcut) if project else nn.Identity()
+        self.shortcut = (
+            _conv(inputs, widths[-1], 1, stride, bias=bias or not activated_shortcut) if project else nn.Identity()
+        )
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C2 H2 W2"]:
         inner = F.relu(self.norms[0](x)) if self.activated else x
