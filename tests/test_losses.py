@@ -700,7 +700,7 @@ def test_every_loss_is_its_formula(kind: str) -> None:
         (lambda: LGM(L, D, margin=-1.0), "must be >= 0"),
         (lambda: MMLDA(L, D, precision=0.0), "precision must be > 0, not 0.0"),
         (lambda: MMCHier(L, D, [0, 1]), "each of 4 classes, got 2"),
-        (lambda: MMCHier(1, D), "got 1|at least 2"),
+        (lambda: MMCHier(1, D), "groups must hold every number"),
         (lambda: MMCHier(L, 1), "need feature_dim >= 2, got 1"),
         (lambda: LabelSmoothing(L, D, eps=1.0), r"eps must be in \[0, 1\), not 1.0"),
         (lambda: LabelSmoothing(L, D, convention="torch"), "others, all, not 'torch'"),

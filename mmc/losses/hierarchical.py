@@ -14,9 +14,9 @@ from mmc.losses.fixed import MMC
 def consecutive_groups(num_classes: int) -> list[int]:
     """ceil(sqrt(L)) groups of consecutive classes, as equal as they can be: these need the fewest dimensions.
 
-    A stand-in where no super-classes are known; it says nothing about the classes. num_classes is at least 2.
+    A stand-in where no super-classes are known; it says nothing about the classes.
     """
-    num_groups = math.isqrt(num_classes - 1) + 1
+    num_groups = math.ceil(math.sqrt(num_classes))
     return [label * num_groups // num_classes for label in range(num_classes)]
 
 
@@ -45,8 +45,7 @@ class MMCHier(MMC):
         norm: float = 10.0,
         sub_norm: float = 1.0,
     ) -> None:
-        if groups is None:
-            groups = consecutive_groups(max(2, num_classes))
+        groups = consecutive_groups(num_classes) if groups is None else groups
         if len(groups) != num_classes:
             raise ValueError(f"groups must name a super-class for each of {num_classes} classes, got {len(groups)}")
         centers = hierarchical_centers(groups, feature_dim, norm, sub_norm, dtype=torch.get_default_dtype())
