@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Two cores and two test workers: more threads in each only get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: book test store lint mutants clean help
+.PHONY: book test store lint mutants bench faults clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -33,6 +33,12 @@ lint: $(READY) ## ruff over code and notebooks
 
 mutants: $(READY) ## flip every sign, exponent and constant of mmc.theory, one at a time, and list what no test notices
 	@$(BIN)/python -m pytest -n 2 --all-mutants tests/test_mutations.py
+
+bench: $(READY) ## what a training step costs: ratios, side by side in one run (an idle machine, ten minutes)
+	@$(BIN)/mmc bench
+
+faults: $(READY) ## kill runs and sweeps at 30 random moments each
+	@$(BIN)/python -m pytest --all-faults tests/test_faults.py
 
 clean: ## remove everything that was built (the environment stays)
 	rm -rf _build

@@ -25,6 +25,8 @@ def told() -> Iterator[None]:
     """Turn an error that has a message for the user into that message and exit status 1."""
     try:
         yield
+    except click.exceptions.Exit:  # a RuntimeError too, and no error
+        raise
     except (ValueError, OSError, RuntimeError, FloatingPointError, KeyError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
         raise click.ClickException(str(text)) from error
