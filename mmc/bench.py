@@ -308,6 +308,16 @@ def keep(sections: dict[str, list[Ratio]]) -> Path:
     return target
 
 
+def kept() -> tuple[dict[str, Any], dict[str, list[Ratio]]]:
+    """The kept tables: what they were made on, and the ratios by section.
+
+    Raises:
+        FileNotFoundError: none were kept.
+    """
+    content = lab.table(PLACE)
+    return content["made"], {name: [Ratio(**row) for row in rows] for name, rows in content["sections"].items()}
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["throughput"]:
         print(throughput(sys.argv[2], sys.argv[3], float(sys.argv[4])))

@@ -15,6 +15,7 @@ from mmc.lab.record import (
     open_record,
     path,
     read,
+    table,
 )
 from mmc.lab.spec import SCALES, Evaluation, Options, Spec
 
@@ -35,4 +36,5 @@ __all__ = [
     "open_record",
     "path",
     "read",
+    "table",
 ]

@@ -146,10 +146,29 @@ def load(pattern: str) -> list[Record]:
     Raises:
         StaleRecordError: one of them is damaged or stale.
     """
+    _leave_trace(pattern)
+    return [read(file) for file in sorted(folder().glob(pattern)) if file.is_file()]
+
+
+def table(place: str) -> dict[str, Any]:
+    """Evidence that is not a Record, such as a benchmark's table: its JSON, by its path below the folder of records.
+
+    Leaves a trace as `load` does.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says which command makes it.
+    """
+    _leave_trace(place)
+    file = folder() / place
+    if not file.exists():
+        raise FileNotFoundError(f"no {place} among the records: `mmc bench --keep` on an idle machine makes it")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _leave_trace(pattern: str) -> None:
     if trace := os.environ.get(TRACE):
         with Path(trace).open("a", encoding="utf-8") as file:
             file.write(pattern + "\n")
-    return [read(file) for file in sorted(folder().glob(pattern)) if file.is_file()]
 
 
 def digest(pattern: str) -> str:
