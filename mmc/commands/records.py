@@ -31,7 +31,9 @@ def flat(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float |
 def _files(pattern: str) -> list[Path]:
     from mmc import lab
 
-    found = sorted(file for file in lab.folder().glob("*/*/*.json") if pattern in _place(file))
+    every = sorted(lab.folder().glob("*/*/*.json"))
+    # A whole name means that record, though another's may hold it: mnist-cnn-mmc is part of mnist-cnn-mmc-rand.
+    found = [f for f in every if pattern in (f.stem, _place(f))] or [f for f in every if pattern in _place(f)]
     if not found:
         raise ValueError(f"no record with {pattern!r} in its name; `mmc records list` names them all")
     return found
@@ -54,7 +56,7 @@ def _spread(values: np.ndarray) -> str:
 
 @click.group()
 def records() -> None:
-    """What was measured, and what made it. A PATTERN is any part of a record's name."""
+    """What was measured, and what made it. A PATTERN is a record's name, or any part of one."""
 
 
 @records.command("list")
