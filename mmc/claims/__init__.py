@@ -17,7 +17,7 @@ OPEN = "open"
 VERDICTS = (HOLDS, CORRECTED, FAILS, OPEN)
 
 #: The rooms of the ledger, in the order of the book.
-TOPICS = ("contours", "density", "gsce_density", "curse", "centers", "convergence", "experiments")
+TOPICS = ("contours", "density", "gsce_density", "curse", "centers", "convergence", "experiments", "training")
 
 
 @dataclass(frozen=True)

@@ -212,18 +212,6 @@ _open(
     "objectives. The MNIST records have both, at laptop scale.",
 )
 _open(
-    "faster-convergence-data",
-    "Experiments: convergence",
-    "Networks trained with MMC converge faster than with SCE and its variants on MNIST, CIFAR-10 and CIFAR-100.",
-    "Curves of validation accuracy against epoch and against seconds, one schedule for all losses, several seeds.",
-)
-_open(
-    "little-extra-computation",
-    "Method and experiments",
-    "MMC costs little more computation than SCE.",
-    "Time and memory of a training step with each loss, side by side on one machine, on a network of the paper's size.",
-)
-_open(
     "later-reevaluation",
     "AutoAttack and RobustBench, after publication",
     "Adversarially trained MMC keeps 43.48 % under AutoAttack, where 55.0 % was claimed; without adversarial "
