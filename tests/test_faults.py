@@ -261,7 +261,7 @@ def test_two_processes_that_ask_for_one_run_share_it(places: Path, undisturbed: 
 
 def test_seeds_written_by_several_processes_at_once_are_all_kept(places: Path) -> None:
     data = {"digest": "x"}
-    made = {"revision": 1, "seconds": 1.0}
+    made = {"revision": 2, "seconds": 1.0}
 
     def write(seed: int) -> None:
         lab.add(SPEC, data, {"seed": seed, "values": {"clean": seed / 100}, "made": made}, places / "locks")

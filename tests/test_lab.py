@@ -32,7 +32,7 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(seed: int, **values: object) -> dict:
-    made = {"revision": 1, "commit": "abc", "hardware": "x", "seconds": 2.0, "epoch_seconds": [1.0, 2.0]}
+    made = {"revision": 2, "commit": "abc", "hardware": "x", "seconds": 2.0, "epoch_seconds": [1.0, 2.0]}
     found = {"clean": 0.5 + seed / 10, "robust": {"0.1": {"margin": 0.25, "own center": None}}, **values}
     return {"seed": seed, "values": found, "made": made}
 
@@ -163,9 +163,9 @@ def test_a_revision_makes_stale_what_it_concerns_and_nothing_else(monkeypatch: p
     other = SPEC.with_changes(loss="SCE", loss_options=())
     write(0)
     write(0, spec=other)
-    newer = Revision(2, "MMC (rand) drew its centers twice", lambda spec: spec.loss == "MMC (rand)")
+    newer = Revision(99, "MMC (rand) drew its centers twice", lambda spec: spec.loss == "MMC (rand)")
     monkeypatch.setattr(revisions, "REVISIONS", (*revisions.REVISIONS, newer))
-    with pytest.raises(StaleRecordError, match=r"stale record trial/.*seeds \[0\].*revision 2 \(MMC \(rand\) drew"):
+    with pytest.raises(StaleRecordError, match=r"stale record trial/.*seeds \[0\].*revision 99 \(MMC \(rand\) drew"):
         lab.load("trial/smoke/*rand*.json")
     assert lab.load("trial/smoke/*sce*.json")[0].spec == other
 
@@ -181,7 +181,7 @@ def test_revisions_count_up_and_give_reasons() -> None:
         (lambda text: text.replace('"schema": 2', '"schema": 1'), "stale record .*its schema is 1, this code reads 2"),
         (lambda text: text.replace('"epochs"', '"epoch"'), "stale record .*its spec does not fit.*epoch"),
         (lambda text: text.replace('"cosine"', '"cosin"'), "stale record .*its spec does not fit.*cosin"),
-        (lambda text: text.replace('"revision": 1', '"revision": 0'), r"stale record .*seeds \[0\] are older"),
+        (lambda text: text.replace('"revision": 2', '"revision": 0'), r"stale record .*seeds \[0\] are older"),
         (lambda text: text[: len(text) // 2], r"damaged record trial/smoke/digits-mlp-mmc-rand-norm-5\.0\.json"),
         (lambda text: "[]", "damaged record"),
         (lambda text: text.replace('"runs"', '"run"'), "damaged record"),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmc.attacks.balls import lengths
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Tensor, nn
@@ -16,12 +18,18 @@ if TYPE_CHECKING:
 SLACK = 1e-6
 
 
-def refuse_bad_input(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"], epsilon: float) -> None:
+def refuse_bad_input(
+    model: nn.Module,
+    x: Float[Tensor, "N C H W"],
+    y: Int[Tensor, " N"],
+    epsilon: float,
+    targets: Int[Tensor, " N"] | None = None,
+) -> None:
     """Refuse what would make an attack's result meaningless.
 
     Raises:
-        ValueError: the model is in training mode, its logits are not finite, x leaves [0, 1], labels are out of range
-            or of another number, or epsilon is negative.
+        ValueError: the model is in training mode, its logits are not finite, x leaves [0, 1], labels or targets are
+            out of range or of another number, a target is the label, or epsilon is negative.
     """
     if not epsilon >= 0:
         raise ValueError(f"epsilon must be >= 0, in units of a pixel's range [0, 1], not {epsilon}")
@@ -41,18 +49,29 @@ def refuse_bad_input(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tenso
         raise ValueError(f"the model's logits are not finite for {bad} of {len(x)} images")
     if not (int(y.min()) >= 0 and int(y.max()) < logits.shape[1]):
         raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}, they reach from {y.min()} to {y.max()}")
+    if targets is None:
+        return
+    if targets.shape != y.shape:
+        raise ValueError(f"targets must have shape ({len(x)},), one per image, not {tuple(targets.shape)}")
+    if not (int(targets.min()) >= 0 and int(targets.max()) < logits.shape[1]):
+        low, high = int(targets.min()), int(targets.max())
+        raise ValueError(f"targets must be from 0 to {logits.shape[1] - 1}, they reach from {low} to {high}")
+    if bool((targets == y).any()):
+        raise ValueError(f"{int((targets == y).sum())} targets are the label itself")
 
 
-def confirm(x: Float[Tensor, "N C H W"], x_adv: Float[Tensor, "N C H W"], epsilon: float) -> None:
-    """Check every returned image: same shape and type, in the box, within epsilon of its original in L-inf.
+def confirm(x: Float[Tensor, "N C H W"], x_adv: Float[Tensor, "N C H W"], epsilon: float, norm: str = "linf") -> None:
+    """Check every returned image: same shape and type, in the box, within epsilon of its original.
+
+    An epsilon of infinity leaves the box alone to be checked, for attacks that have no ball.
 
     Raises:
         ValueError: an image breaks a bound; this would be a fault of the attack.
     """
     if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
         raise ValueError(f"the attack returned {tuple(x_adv.shape)} {x_adv.dtype}, not {tuple(x.shape)} {x.dtype}")
-    distance = (x_adv - x).abs().max().item() if len(x) else 0.0
-    if not distance <= epsilon + SLACK:
+    distance = lengths(x_adv - x, norm).max().item() if len(x) else 0.0
+    if not distance <= epsilon + SLACK * max(1.0, epsilon):
         raise ValueError(f"an image lies {distance:g} from its original, epsilon is {epsilon:g}")
     if len(x) and not (x_adv.min().item() >= 0 and x_adv.max().item() <= 1):
         raise ValueError("an image left the box [0, 1]")

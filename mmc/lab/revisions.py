@@ -28,6 +28,11 @@ class Revision:
 
 REVISIONS = (
     Revision(1, "The training engine: chance follows from seed and step; optimizers, schedules and rules by recipe."),
+    Revision(
+        2,
+        "PGD's random starts follow from the image and the seed, not from the image's place in the batch.",
+        lambda spec: bool(spec.evaluation.epsilons),
+    ),
 )
 
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmc.chance import draw_seed, seeded
 from mmc.training.augment import PADDING, augment
-from mmc.training.chance import draw_seed, seeded
 from mmc.training.recipe import AUGMENTATIONS
 
 few = settings(max_examples=15, deadline=None)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from mmc.chance import seeded
 from mmc.data import Split
 from mmc.losses import LOSSES, build
 from mmc.models import Classifier, build_backbone, mlp
 from mmc.training import Recipe, accuracy, train
-from mmc.training.chance import seeded
 from mmc.training.craft import ascend, frozen
 from mmc.training.rules import (
     AT,

@@ -1,0 +1,80 @@
+"""The balls an attack may move in: projection, steepest step and random start in L-inf and L2, inside the box."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import torch
+
+from mmc.chance import seeded
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+NORMS = ("linf", "l2")
+
+
+def check_norm(norm: str) -> None:
+    """Refuse an unknown norm by name."""
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+
+
+def lengths(delta: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, " N"]:
+    """The norm of each example's change."""
+    flat = delta.flatten(1)
+    if norm == "linf":
+        return flat.abs().amax(1) if flat.shape[1] else flat.sum(1)
+    return flat.norm(dim=1)
+
+
+def project(
+    moved: Float[Tensor, "N C H W"], x: Float[Tensor, "N C H W"], epsilon: float, norm: str
+) -> Float[Tensor, "N C H W"]:
+    """Bring images back within epsilon of x and into the box [0, 1].
+
+    In L2 the ball comes first and the box second: as x lies in the box, cutting to it brings every pixel nearer to x.
+    """
+    delta = moved - x
+    if norm == "linf":
+        delta = delta.clamp(-epsilon, epsilon)
+    else:
+        size = lengths(delta, norm).clamp_min(1e-30)
+        delta = delta * (epsilon / size).clamp_max(1.0)[:, None, None, None]
+    return (x + delta).clamp(0, 1)
+
+
+def steepest(gradient: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, "N C H W"]:
+    """The unit step that raises a linear function the most; zero where the gradient is zero."""
+    if norm == "linf":
+        return gradient.sign()
+    # First by the largest entry: the square of a tiny gradient would underflow.
+    scaled = gradient / gradient.flatten(1).abs().amax(1).clamp_min(1e-38)[:, None, None, None]
+    return scaled / lengths(scaled, norm).clamp_min(1e-30)[:, None, None, None]
+
+
+def chance(x: Float[Tensor, "N C H W"], seed: int, *purpose: object) -> Float[Tensor, "N C H W"]:
+    """Uniform draws from [-1, 1], one image of them for each of x, that depend on that image and the seed alone.
+
+    So it does not matter with which others, in which order, or in which batch an example is attacked.
+    """
+    generator, drawn = torch.Generator(), []
+    for image in x.detach().cpu():
+        content = hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
+        seeded(generator, seed, *purpose, content)
+        drawn.append(torch.rand(image.shape, generator=generator))
+    return (2 * torch.stack(drawn) - 1).to(x) if drawn else torch.empty_like(x)
+
+
+def random_start(
+    x: Float[Tensor, "N C H W"], epsilon: float, norm: str, seed: int, *purpose: object
+) -> Float[Tensor, "N C H W"]:
+    """A point of the ball for each image: uniform in L-inf; in L2 a uniform direction with a uniform length."""
+    draws = chance(x, seed, *purpose)
+    if norm == "linf":
+        return (x + epsilon * draws).clamp(0, 1)
+    normal = torch.erfinv(draws.clamp(-1 + 1e-6, 1 - 1e-6))
+    share = chance(x[:, :1, :1, :1], seed, *purpose, "length").abs()
+    return project(x + epsilon * share * steepest(normal, "l2"), x, epsilon, norm)
