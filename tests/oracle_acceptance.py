@@ -1,0 +1,145 @@
+"""What every attack must pass: models whose exact robust accuracy and distances are known.
+
+`instances` are affine, from 8 to 784 pixels; `piecewise_instances` have one hidden ReLU layer and 2 to 6 pixels, so
+that gradients change on the way. An attack that keeps its radius can then never report less robust accuracy than the
+truth, and one that minimises a distance can never find less than the exact one; how close it comes is its quality.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from exact import random_piecewise
+
+from mmc.oracle import Exact, random_oracle
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+    from torch import Tensor
+
+    Attack = Callable[..., Tensor]
+
+LOSSES = ("MMC", "SCE", "MMC (rand)", "MMLDA")
+DIMS = (64, 8, 784, 16, 196)
+CLASSES = (10, 2, 20, 3, 4, 15, 5)
+NORMS = (10.0, 1.0, 100.0)
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+class Instance(NamedTuple):
+    """An oracle, and a radius at which its robust accuracy is neither 0 nor 1 and no distance is close."""
+
+    oracle: Exact
+    epsilon: float
+
+
+def instances(count: int, seed: int = 0, norm: str = "linf", images: int = 40) -> Iterator[Instance]:
+    """Affine oracles over losses, pixels, classes, norms of the centers, distances and shares; built once.
+
+    Args:
+        count: how many; five already hold every number of pixels.
+        seed: of the order of the settings, and of what is drawn.
+        norm: that of the radius.
+        images: of each.
+    """
+    for index in range(count):
+        yield _instance(index, seed, norm, images)
+
+
+@functools.cache
+def _instance(index: int, seed: int, norm: str, images: int) -> Instance:
+    # Lists of coprime lengths, each gone around in its own order: no two settings stay together.
+    order = random.Random(seed)
+    lists = [order.sample(values, len(values)) for values in (LOSSES, DIMS, CLASSES, NORMS)]
+    loss, dim, classes, size = (values[index % len(values)] for values in lists)
+    draw = random.Random(f"{seed} {index}")
+    extra, spread, share = draw.choice((0, 1, 7)), draw.uniform(0.5, 1.9), draw.choice(SHARES)
+    features = max(2, classes - 1 + extra)
+    oracle = random_oracle(1000 * seed + index, dim, classes, features, size, loss=loss, count=images, spread=spread)
+    return Instance(oracle, oracle.radius(share, norm))
+
+
+def piecewise_instances(count: int, seed: int = 0, norm: str = "linf", images: int = 12) -> Iterator[Instance]:
+    """Networks with one hidden ReLU layer, of 2 to 6 pixels and 2 to 4 classes. Args as `instances`."""
+    for index in range(count):
+        yield _piecewise_instance(index, seed, norm, images)
+
+
+@functools.cache
+def _piecewise_instance(index: int, seed: int, norm: str, images: int) -> Instance:
+    dim, classes, loss = (2, 4, 3, 6, 5)[index % 5], (3, 2, 4)[index % 3], ("MMC", "SCE")[index % 2]
+    oracle = random_piecewise(1000 * seed + index, dim, classes, loss=loss, count=images)
+    return Instance(oracle, oracle.radius((0.5, 0.3, 0.7)[index % 3], norm))
+
+
+def lengths(step: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, " N"]:
+    """The length of each image's change, float64."""
+    flat = step.double().flatten(1)
+    return flat.abs().amax(1) if norm == "linf" else torch.linalg.vector_norm(flat, dim=1)
+
+
+@torch.no_grad()
+def fooled(oracle: Exact, x_adv: Float[Tensor, "N C H W"]) -> Bool[Tensor, " N"]:
+    """Which images the model misclassifies, by a forward pass of its own precision."""
+    return oracle.model(x_adv).argmax(1) != oracle.y
+
+
+def _refuse_what_is_no_image(oracle: Exact, x_adv: Float[Tensor, "N C H W"]) -> None:
+    assert x_adv.shape == oracle.x.shape and x_adv.dtype == oracle.x.dtype, "the attack returned another shape or type"
+    assert bool(((x_adv >= 0) & (x_adv <= 1)).all()), "an image left the box [0, 1], or is not a number"
+
+
+def check_fixed_radius(
+    attack: Attack, instance: Instance, norm: str = "linf", tolerance: float = 1e-6, **options: Any
+) -> tuple[float, float]:
+    """Run an attack of fixed radius, and assert that it reports no less robust accuracy than there is.
+
+    Args:
+        attack: `attack(model, x, y, epsilon=..., **options) -> x_adv`.
+        instance: see `instances`.
+        norm: of the attack's ball.
+        tolerance: what rounding may add to the radius, in units of a pixel's range. The model's own rounding is
+            allowed for besides, see `Exact.safe_distances`.
+        options: passed on.
+
+    Returns:
+        Reported and exact robust accuracy.
+    """
+    oracle, epsilon = instance
+    x_adv = attack(oracle.model, oracle.x, oracle.y, epsilon=epsilon, **options)
+    _refuse_what_is_no_image(oracle, x_adv)
+    longest = lengths(x_adv - oracle.x, norm).max().item()
+    assert longest <= epsilon + tolerance, f"an image lies {longest:g} from its original, epsilon is {epsilon:g}"
+    fell = fooled(oracle, x_adv)
+    impossible = fell & (oracle.safe_distances(norm) > epsilon + tolerance)
+    assert not impossible.any(), f"{int(impossible.sum())} images fell that are exactly robust"
+    return (~fell).double().mean().item(), oracle.robust_accuracy(epsilon, norm)
+
+
+def check_minimum_distance(attack: Attack, instance: Instance, norm: str = "l2", **options: Any) -> Float[Tensor, " M"]:
+    """Run an attack of minimum norm, and assert that no image that fools is nearer than the nearest.
+
+    Args:
+        attack: `attack(model, x, y, **options) -> x_adv`.
+        instance: see `instances`; its radius is not used.
+        norm: what the attack minimises.
+        options: passed on.
+
+    Returns:
+        Found over exact distance of every image that is correct as it is: 1 is perfect, infinite where the attack
+        found nothing. At least 1 - 1e-4, less what the model's rounding allows.
+    """
+    oracle = instance.oracle
+    x_adv = attack(oracle.model, oracle.x, oracle.y, **options)
+    _refuse_what_is_no_image(oracle, x_adv)
+    found = lengths(x_adv.double() - oracle.x.double(), norm)
+    found = torch.where(fooled(oracle, x_adv), found, torch.inf)
+    exact, safe = oracle.distances(norm), oracle.safe_distances(norm)
+    impossible = found < (1 - 1e-4) * safe
+    assert not impossible.any(), f"{int(impossible.sum())} images fool at less than their exact distance"
+    ratios = torch.where(found == exact, 1, found / exact)
+    return ratios[(exact > 0) & ~fooled(oracle, oracle.x)]
