@@ -1,0 +1,166 @@
+"""SPSA: ascent without gradients, along slopes that are measured between pairs of nearby images.
+
+The pairs lie around the image that the attack has reached, x + delta v and x - delta v, wherever that is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from mmc.attacks.balls import project
+from mmc.attacks.checks import confirm, correct, refuse_bad_input
+from mmc.attacks.objectives import margin
+from mmc.chance import seeded
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor, nn
+
+    from mmc.attacks.objectives import Objective
+
+UPDATES = ("adam", "sign")
+#: Adam's memory of slopes and of their squares, and what keeps it from dividing by zero.
+BETAS, TINY = (0.9, 0.999), 1e-8
+
+
+def spsa(
+    model: nn.Module,
+    x: Float[Tensor, "N C H W"],
+    y: Int[Tensor, " N"],
+    *,
+    epsilon: float,
+    objective: Objective = margin,
+    iterations: int = 10,
+    samples: int = 128,
+    delta: float = 0.01,
+    learning_rate: float = 0.01,
+    update: str = "adam",
+    targets: Int[Tensor, " N"] | None = None,
+    seed: int = 0,
+    budget: int = 4096,
+    active_set: bool = True,
+) -> Float[Tensor, "N C H W"]:
+    """Ascend an objective by simultaneous perturbation, from the image itself, in the L-inf ball.
+
+    Each iteration draws directions v of signs and takes the mean of (f(x + delta v) - f(x - delta v)) / (2 delta) v
+    for the slope; the model may be asked up to delta outside the box. An example's draws depend on its image and the
+    seed alone. Source: Uesato et al. 2018.
+
+    Args:
+        model: maps images to logits; in eval mode. It is never differentiated.
+        x: images in [0, 1].
+        y: labels.
+        epsilon: radius of the L-inf ball in units of a pixel's range [0, 1], >= 0.
+        objective: `objective(model, x, y) -> (N,)`, or with targets `objective(model, x, y, targets) -> (N,)`.
+        iterations: >= 1.
+        samples: directions for each iteration, >= 1; each costs two forward images.
+        delta: half the distance between the images of a pair, in the units of epsilon, > 0.
+        learning_rate: of the update, in the units of epsilon, > 0.
+        update: `adam`, or `sign` for steps of the learning rate along the sign of the slope.
+        targets: a class for each example, for targeted objectives; fooled is fooled, into whatever class.
+        seed: of the directions.
+        budget: the most images in one forward pass, >= 2; it bounds the memory.
+        active_set: a fooled example leaves with the image that fooled. If not, it climbs on to the last iteration and
+            has the last image that fooled: the same verdicts.
+
+    Returns:
+        One image for each of x: one that fools where one was met, else the last; the image itself where it was wrong.
+
+    Raises:
+        ValueError: bad input, named; see `refuse_bad_input`.
+    """
+    refuse_bad_input(model, x, y, epsilon, targets)
+    if iterations < 1 or samples < 1 or budget < 2:
+        raise ValueError(
+            f"iterations and samples must be at least 1 and budget 2, not {iterations}, {samples} and {budget}"
+        )
+    if not (0 < delta < math.inf and 0 < learning_rate < math.inf):
+        raise ValueError(f"delta and learning_rate must be > 0, not {delta} and {learning_rate}")
+    if update not in UPDATES:
+        raise ValueError(f"update must be one of {', '.join(UPDATES)}, not {update!r}")
+    result = x.detach().clone()
+    live = correct(model, x, y).nonzero().flatten()
+    labels = [label[live] for label in ((y,) if targets is None else (y, targets))]
+    moved, keys = result[live], [_key(image) for image in x[live]]
+    first, second = torch.zeros_like(moved), torch.zeros_like(moved)
+    fallen = torch.zeros_like(live, dtype=torch.bool)
+    together = max(1, budget // (2 * min(samples, budget // 2)))
+    for step in range(1, iterations + 1):
+        if not len(live):
+            break
+        slope = torch.cat(
+            [
+                _slope(
+                    model,
+                    moved[part],
+                    [label[part] for label in labels],
+                    objective,
+                    [f"{seed}:spsa:{step}:{key}" for key in keys[part]],
+                    samples,
+                    delta,
+                    budget,
+                )
+                for part in (slice(begin, begin + together) for begin in range(0, len(live), together))
+            ]
+        )
+        if update == "adam":
+            first, second = first.lerp(slope, 1 - BETAS[0]), second.lerp(slope.square(), 1 - BETAS[1])
+            scale = (second / (1 - BETAS[1] ** step)).sqrt() + TINY
+            direction = first / (1 - BETAS[0] ** step) / scale
+        else:
+            direction = slope.sign()
+        moved = project(moved + learning_rate * direction, x[live], epsilon, "linf")
+        stands = correct(model, moved, labels[0])
+        fallen |= ~stands
+        # The last image that fooled; where none did, the last.
+        kept = ~stands | ~fallen
+        result[live[kept]] = moved[kept]
+        if active_set and bool(fallen.any()):
+            keys = [key for key, still in zip(keys, stands.tolist(), strict=True) if still]
+            live, moved, first, second, fallen = (kept[stands] for kept in (live, moved, first, second, fallen))
+            labels = [label[stands] for label in labels]
+    confirm(x, result, epsilon)
+    return result
+
+
+def _key(image: Float[Tensor, "C H W"]) -> str:
+    """What an example's draws hang on besides the seed: its content, not its place in a batch."""
+    return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+@torch.no_grad()
+def _slope(
+    model: nn.Module,
+    x: Float[Tensor, "N C H W"],
+    labels: list[Int[Tensor, " N"]],
+    objective: Objective,
+    streams: list[str],
+    samples: int,
+    delta: float,
+    budget: int,
+) -> Float[Tensor, "N C H W"]:
+    """The mean slope along random signs, in as many forward passes as the budget asks for."""
+    total, most = torch.zeros_like(x), min(samples, budget // 2)
+    for begin in range(0, samples, most):
+        count = min(most, samples - begin)
+        signs = _signs(x, streams, begin, count)
+        pairs = torch.stack([x[:, None] + delta * signs, x[:, None] - delta * signs], 1)
+        several = [label.repeat_interleave(2 * count) for label in labels]
+        values = objective(model, pairs.flatten(0, 2), *several).view(len(x), 2, count)
+        rise = (values[:, 0] - values[:, 1]) / (2 * delta)
+        total += torch.einsum("nk,nk...->n...", rise, signs)
+    return total / samples
+
+
+def _signs(x: Float[Tensor, "N C H W"], streams: list[str], begin: int, count: int) -> Float[Tensor, "N count C H W"]:
+    """Random signs for each example; the draws of one direction do not depend on how many are drawn with it."""
+    generator, drawn = torch.Generator(), []
+    for stream in streams:
+        for number in range(begin, begin + count):
+            seeded(generator, stream, number)
+            drawn.append(torch.randint(0, 2, x.shape[1:], generator=generator, dtype=torch.int8))
+    return torch.stack(drawn).view(len(x), count, *x.shape[1:]).to(x) * 2 - 1

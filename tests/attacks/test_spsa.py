@@ -1,0 +1,202 @@
+"""SPSA: it measures around the iterate, never differentiates, keeps its budget, and every mutant is caught."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from functools import partial
+
+import pytest
+import torch
+from attack_cases import Alone, accept, case, few, keeps_to_itself, mutant, network, seeds, two_classes
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from mmc.attacks import LADDER, correct, margin, pairwise
+from mmc.attacks.spsa import spsa
+
+#: The module, whatever the package calls by its name.
+module = importlib.import_module("mmc.attacks.spsa")
+
+
+@few
+@given(
+    seed=seeds, epsilon=st.floats(0, 0.6), name=st.sampled_from(list(LADDER)), update=st.sampled_from(["adam", "sign"])
+)
+def test_every_image_stays_in_the_ball_and_in_the_box(seed: int, epsilon: float, name: str, update: str) -> None:
+    model, x, y = case(seed)
+    options = {"objective": LADDER[name], "update": update, "samples": 8, "learning_rate": 0.3}
+    x_adv = spsa(model, x, y, epsilon=epsilon, **options)
+    assert (x_adv - x).abs().max() <= epsilon + 1e-6 and x_adv.min() >= 0 and x_adv.max() <= 1
+
+
+@pytest.mark.parametrize("update", ["adam", "sign"])
+def test_two_affine_classes_are_solved_exactly(update: str) -> None:
+    accept(partial(_solved, spsa, update), signs=True)
+
+
+def _solved(attack, update: str, model, x, y, epsilon: float) -> torch.Tensor:
+    return attack(model, x, y, epsilon=epsilon, iterations=10, learning_rate=0.05, update=update)
+
+
+class Recorder(nn.Module):
+    """A model that keeps what it was shown, and refuses to be differentiated."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.seen = model, []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert not x.requires_grad
+        self.seen.append(x.detach().clone())
+        return self.model(x)
+
+
+@few
+@given(seed=seeds)
+def test_pairs_lie_around_the_iterate(seed: int) -> None:
+    """Around x at first; later around a point in ball and box. A public library asks at 2 x + delta instead."""
+    model, x, y = case(seed, count=1)
+    recorder = Recorder(model).eval()
+    spsa(recorder, x, y, epsilon=0.05, samples=16, iterations=3, delta=0.01, active_set=False)
+    middles = []
+    for shown in recorder.seen:
+        if len(shown) == 1:  # a verdict, not a measurement
+            continue
+        plus, minus = shown.view(2, 16, -1)
+        torch.testing.assert_close((plus - minus).abs(), torch.full_like(plus, 0.02), atol=1e-6, rtol=0)
+        middle = (plus + minus) / 2
+        torch.testing.assert_close(middle, middle[:1].expand_as(middle), atol=1e-6, rtol=0)
+        middles.append(middle[0])
+    assert len(middles) == 3
+    torch.testing.assert_close(middles[0], x.flatten(), atol=1e-6, rtol=0)
+    for middle in middles[1:]:
+        assert (middle - x.flatten()).abs().max() <= 0.05 + 1e-6
+        assert middle.min() >= -1e-6 and middle.max() <= 1 + 1e-6
+        assert not torch.allclose(middle, x.flatten(), atol=1e-4)
+
+
+def test_the_slope_is_unbiased() -> None:
+    """On an affine objective the mean over many directions is the gradient, up to its standard error."""
+    model, x, y = two_classes(4, 6)
+    streams = [f"stream {index}" for index in range(6)]
+    slope = module._slope(model, x, [y], margin, streams, samples=4096, delta=0.01, budget=1024)
+    gradient = torch.stack([2 * (1 - 2.0 * label) * model.weight[1] for label in y])
+    error = (slope.flatten(1) - gradient).abs().max()
+    assert error < 5 * gradient.norm(dim=1).max() / 64
+
+
+@few
+@given(seed=seeds, budget=st.sampled_from([2, 7, 40, 64, 1000]))
+def test_the_budget_is_kept_and_changes_nothing(seed: int, budget: int) -> None:
+    model, x, y = case(seed, count=4)
+    recorder = Recorder(Alone(model)).eval()
+    options = {"epsilon": 0.1, "samples": 20, "iterations": 2, "seed": seed}
+    found = spsa(recorder, x, y, budget=budget, **options)
+    assert max(len(shown) for shown in recorder.seen) <= max(budget, len(x))
+    # Sums in another order: the sign of a slope near zero may turn, nothing else.
+    assert (found - spsa(Alone(model).eval(), x, y, **options)).abs().gt(1e-4).float().mean() < 0.05
+
+
+@few
+@given(seed=seeds)
+def test_seeds_repeat_and_matter(seed: int) -> None:
+    model, x, y = case(seed)
+    options = {"epsilon": 0.1, "samples": 8, "iterations": 3, "active_set": False}
+    first, again, other = (spsa(model, x, y, seed=number, **options) for number in (seed, seed, seed + 1))
+    assert first.equal(again) and not first.equal(other)
+
+
+@few
+@given(seed=seeds)
+def test_no_example_depends_on_its_company(seed: int) -> None:
+    model, x, y = case(seed, count=8)
+    for active in (True, False):
+        attack = partial(spsa, epsilon=0.1, samples=8, iterations=4, seed=seed, active_set=active)
+        keeps_to_itself(attack, Alone(model).eval(), x, y)
+
+
+@few
+@given(seed=seeds)
+def test_climbing_on_changes_no_verdict(seed: int) -> None:
+    model, x, y = case(seed)
+    on, off = (
+        spsa(Alone(model).eval(), x, y, epsilon=0.1, samples=16, iterations=5, active_set=active)
+        for active in (True, False)
+    )
+    assert correct(model, on, y).equal(correct(model, off, y))
+
+
+def test_more_room_and_more_iterations_fell_more() -> None:
+    model, x, y = two_classes(6, 60, signs=True)
+    options = {"learning_rate": 0.05, "samples": 64}
+    room = [correct(model, spsa(model, x, y, epsilon=e, **options), y).sum() for e in (0.0, 0.05, 0.2)]
+    assert room[0] == len(x) and room[0] > room[1] > room[2]
+    few_steps, many = (correct(model, spsa(model, x, y, epsilon=0.1, iterations=n, samples=32), y) for n in (2, 8))
+    assert not (many & ~few_steps).any()
+
+
+def test_a_target_is_climbed_and_a_wrong_image_is_left_alone() -> None:
+    model, x, y = two_classes(2, 20)
+    options = {"epsilon": 0.1, "samples": 8}
+    found = spsa(model, x, y, objective=pairwise, targets=1 - y, **options)
+    assert found.equal(spsa(model, x, y, **options))
+    assert spsa(model, x, 1 - y, **options).equal(x)
+    assert spsa(model, x[:0], y[:0], **options).shape == (0, 1, 4, 4)
+
+
+MUTANTS = {
+    "down instead of up": ("learning_rate * direction", "-learning_rate * direction"),
+    "slope upside down": ("rise, signs)", "-rise, signs)"),
+    "no step": ("learning_rate * direction", "0 * direction"),
+    "no ball": ("x[live], epsilon,", "x[live], 1.0,"),
+    "no box": ('project(moved + learning_rate * direction, x[live], epsilon, "linf")', "moved + direction"),
+    "nothing returned": ("result[live[kept]] = moved[kept]", "pass"),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutants_are_caught(name: str) -> None:
+    changed = mutant(module, *MUTANTS[name])
+    with pytest.raises((AssertionError, ValueError)):
+        accept(partial(_solved, changed.spsa, "adam"), signs=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("x[:, None] + delta * signs, x[:, None] - delta", "2 * x[:, None] + delta * signs, 2 * x[:, None] - delta"),
+        ("x[:, None] - delta * signs", "x[:, None] - 0 * signs"),
+        ("moved[part],", "x[live[part]],"),
+    ],
+)
+def test_measuring_elsewhere_is_caught(change: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "spsa", mutant(module, *change).spsa)
+    with pytest.raises(AssertionError):
+        test_pairs_lie_around_the_iterate.hypothesis.inner_test(seed=3)
+
+
+def test_an_attack_that_does_nothing_is_caught() -> None:
+    with pytest.raises(AssertionError):
+        accept(lambda model, x, y, epsilon: x.clone(), signs=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"iterations": 0}, "must be at least 1 and budget 2, not 0, 128 and 4096"),
+        ({"samples": 0}, "must be at least 1"),
+        ({"budget": 1}, "budget 2"),
+        ({"delta": 0.0}, "delta and learning_rate must be > 0"),
+        ({"learning_rate": math.nan}, "delta and learning_rate must be > 0"),
+        ({"update": "rmsprop"}, "update must be one of adam, sign, not 'rmsprop'"),
+        ({"epsilon": -0.1}, "epsilon must be >= 0"),
+        ({"model": network(0).train()}, "training mode"),
+    ],
+)
+def test_bad_input_is_refused_by_name(change: dict, message: str) -> None:
+    model, x, y = case(0)
+    arguments = {"model": model, "epsilon": 0.1} | change
+    with pytest.raises(ValueError, match=message):
+        spsa(arguments.pop("model"), x, y, **arguments)
