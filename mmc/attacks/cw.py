@@ -47,8 +47,10 @@ def carlini_wagner(
 ) -> Float[Tensor, "N C H W"]:
     """The nearest image, in L2 and in the box, that fools the model: the best one met for each example.
 
-    Without targets an image fools when another class has the largest logit; with them, when its target has. The same
-    for an example in whatever batch, up to rounding. There is no chance in it, so there is no seed.
+    Without targets an image fools when another class has the largest logit; with them, when its target has. An example
+    meets the same in whatever batch, up to rounding. There is no chance in it, so there is no seed. With several
+    classes a descent may end at another class than the nearest: a distance is an upper bound, and the least over all
+    targets a better one.
 
     Args:
         model: maps images in [0, 1] to logits of any sign; in eval mode.
