@@ -159,15 +159,15 @@ def step_memory(backbone: str, loss: str, batch_size: int = 256) -> float:
         "print(torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else"
         " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
     return float(found.stdout)
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a process that shall import this very mmc."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": paths}
 
 
 def training(pairs: int = 7) -> list[Ratio]:
@@ -264,9 +264,7 @@ def gpu_throughput(seconds: float = 20.0, at_once: tuple[int, ...] = (1, 3)) -> 
             for runs in at_once:
                 command = [sys.executable, "-m", "mmc.bench", "throughput", backbone, rule, str(seconds)]
                 started = [
-                    subprocess.Popen(
-                        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
-                    )
+                    subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment())
                     for _ in range(runs)
                 ]
                 rates = [float(process.communicate()[0]) for process in started]
