@@ -65,7 +65,8 @@ def test_core_needs_torch_and_numpy_alone():
     assert sorted(Requirement(text).name for text in PROJECT["dependencies"]) == ["numpy", "torch"]
 
 
-CORE = ("centers", "density", "losses", "models", "attacks", "training", "lab", "files", "claims")
+CORE = ("centers", "density", "losses", "models", "data", "attacks", "training", "chance", "oracle", "lab", "files")
+CORE += ("features", "weights", "experiments", "catalogue", "worker", "sweep", "slurm", "bench", "claims")
 
 BLOCKER = """
 import sys
