@@ -46,7 +46,9 @@ def recorded(places: Path) -> None:
         experiments.record(job.spec, job.seeds)
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sweep", "records", "bench", "book", "store", "normalise", "ledger"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "sweep", "records", "bench", "book", "store", "normalise", "ledger"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     text = mmc(command, "--help").output
     assert "Usage:" in text and len(text.splitlines()) > 5
