@@ -156,6 +156,7 @@ def evaluate(place: Path, epsilons: tuple[float, ...], steps: int, restarts: int
     """
     from mmc import experiments, lab, weights
     from mmc.files import write_text
+    from mmc.lab.revisions import current
 
     with told():
         found = _opened(place)
@@ -166,7 +167,8 @@ def evaluate(place: Path, epsilons: tuple[float, ...], steps: int, restarts: int
         weights.load(place / "weights.safetensors", model)
         data = experiments.dataset(spec.dataset, spec.variant)
         values = experiments.evaluate(model, data, spec.evaluation, run["seed"])
-        result = lab.Record(spec, found.data, ({**run, "values": {**run["values"], **values}},))
+        made = {**run["made"], "revision": current(spec).number}  # what is new was measured by this code
+        result = lab.Record(spec, found.data, ({**run, "values": {**run["values"], **values}, "made": made},))
         write_text(place / "record.json", result.dumps())
         names = list(next(iter(values["robust"].values())))
         images = min(count, len(data.test))

@@ -1,6 +1,6 @@
 """Records: one readable JSON for each Spec, with what was measured by each seed and what made it.
 
-Records are committed evidence, `book/records/<experiment>/<scale>/<slug>.json`. Chapters and claims read them through
+Records are committed evidence, in `book/records` by experiment, scale and slug. Chapters and claims read them through
 `load` and in no other way, so that the book knows what each chapter stands on.
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 from mmc.training.recipe import Recipe
 
 SCALES = ("smoke", "laptop", "gpu")
-#: Options as (name, value) pairs, so that a Spec can be compared and hashed.
+# Options as (name, value) pairs, so that a Spec can be compared and hashed.
 Options = tuple[tuple[str, Any], ...]
 
 

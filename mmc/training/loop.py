@@ -229,8 +229,8 @@ def train(
 ) -> History:
     """Train a classifier in place. The same model, data, recipe and seed give the same bits on one machine's CPU.
 
-    On a GPU the same holds as far as its kernels are deterministic: `torch.use_deterministic_algorithms(True)` asks
-    for those that are. The model is left in eval mode, with the averaged weights where the recipe averages.
+    On a GPU the same holds as far as its kernels are deterministic; torch can be told to use those that are, by
+    `use_deterministic_algorithms`. The model is left in eval mode, with the averaged weights where the recipe averages.
 
     Args:
         model: a network with its loss, on the device of the data.
