@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,13 @@ def test_no_images_are_refused() -> None:
     with pytest.raises(ValueError, match="no images"):
         train(network(), blobs(0), QUICK)
     assert math.isnan(History().images_per_second)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and found none")
+def test_a_compiled_network_trains_to_the_same_numbers() -> None:
+    data, recipe = blobs(64), Recipe(epochs=1, batch_size=32, learning_rate=0.02)
+    plain, compiled = network("SCE"), network("SCE")
+    expected = train(plain, data, recipe).loss
+    assert train(compiled, data, dataclasses.replace(recipe, compiled=True)).loss == pytest.approx(expected, rel=1e-4)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    torch.testing.assert_close(everything(compiled), everything(plain), rtol=1e-3, atol=1e-5)
