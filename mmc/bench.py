@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from mmc.data.split import Split
 from mmc.files import write_text
 from mmc.losses import LOSSES, build
 from mmc.models import Classifier, build_backbone
+from mmc.processes import environment
 from mmc.provenance import commit, device, hardware, versions
 from mmc.training.loop import Run
 from mmc.training.recipe import Recipe
@@ -160,14 +160,8 @@ def step_memory(backbone: str, loss: str, batch_size: int = 256) -> float:
         " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(ROOT))
     return float(found.stdout)
-
-
-def _environment() -> dict[str, str]:
-    """The environment of a process that shall import this very mmc."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": paths}
 
 
 def training(pairs: int = 7) -> list[Ratio]:
@@ -248,7 +242,7 @@ def data_and_import() -> list[Ratio]:
     for name, (script, goal) in code.items():
         times = []
         for _ in range(5):
-            run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=_environment())
+            run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment(ROOT))
             if run.returncode:
                 break
             times.append(float(run.stdout))
@@ -265,7 +259,7 @@ def gpu_throughput(seconds: float = 20.0, at_once: tuple[int, ...] = (1, 3)) -> 
             for runs in at_once:
                 command = [sys.executable, "-m", "mmc.bench", "throughput", backbone, rule, str(seconds)]
                 started = [
-                    subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment())
+                    subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(ROOT))
                     for _ in range(runs)
                 ]
                 rates = [float(process.communicate()[0]) for process in started]

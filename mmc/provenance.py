@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from pathlib import Path
+
+from mmc.processes import cores
 
 
 def commit(root: Path) -> str:
@@ -50,8 +51,7 @@ def device() -> str:
 
 def hardware() -> str:
     """Processor, cores this process may use, and the GPU where there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    words = f"{_processor()}, {cores} cores"
+    words = f"{_processor()}, {cores()} cores"
     import torch
 
     return f"{words}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{words}, no GPU"

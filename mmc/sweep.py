@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from mmc import experiments, lab
+from mmc import experiments, lab, processes
 from mmc.catalogue import Job
 from mmc.files import write_text
 from mmc.lab import Spec
@@ -109,29 +109,26 @@ def slots(workers: int | None = None, per_gpu: int = 1) -> list[dict[str, str]]:
         named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
         places = [{"CUDA_VISIBLE_DEVICES": name} for _ in range(per_gpu) for name in named[:gpus]]
         return places[:workers]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = workers or cores
-    return [{"OMP_NUM_THREADS": str(max(1, cores // workers))}] * workers
+    workers = workers or processes.cores()
+    return [{"OMP_NUM_THREADS": str(max(1, processes.cores() // workers))}] * workers
 
 
 class _Runner:
     """One run in a process of its own, watched by a thread of its own."""
 
-    def __init__(self, task: Task, environment: dict[str, str], report: Report) -> None:
+    def __init__(self, task: Task, settings: dict[str, str], report: Report) -> None:
         self.task, self.report = task, report
         place = experiments.workplace(task.spec, task.seed)
         write_text(place / "job.json", dumps(task.spec, task.seed))
         self.log = place / "log.txt"
         self.last = ""
-        root = str(experiments.ROOT)
-        paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mmc.worker", str(place / "job.json")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **environment, "MMC_SUPERVISED": "1", "PYTHONPATH": paths},
+                env={**processes.environment(experiments.ROOT), **settings, "MMC_SUPERVISED": "1"},
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which asks the runs to stop
                 text=True,
             )

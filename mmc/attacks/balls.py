@@ -55,15 +55,19 @@ def steepest(gradient: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, "N 
     return scaled / lengths(scaled, norm).clamp_min(1e-30)[:, None, None, None]
 
 
+def content(image: Float[Tensor, "C H W"]) -> str:
+    """What an example's chance hangs on besides the seed: its content, not its place in a batch."""
+    return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
 def chance(x: Float[Tensor, "N C H W"], seed: int, *purpose: object) -> Float[Tensor, "N C H W"]:
     """Uniform draws from [-1, 1], one image of them for each of x, that depend on that image and the seed alone.
 
     So it does not matter with which others, in which order, or in which batch an example is attacked.
     """
     generator, drawn = torch.Generator(), []
-    for image in x.detach().cpu():
-        content = hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
-        seeded(generator, seed, *purpose, content)
+    for image in x:
+        seeded(generator, seed, *purpose, content(image))
         drawn.append(torch.rand(image.shape, generator=generator))
     return (2 * torch.stack(drawn) - 1).to(x) if drawn else torch.empty_like(x)
 

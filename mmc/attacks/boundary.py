@@ -6,13 +6,12 @@ With one example at a time, and a generator of its own, neither lets examples me
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import TYPE_CHECKING
 
 import torch
 
-from mmc.attacks.balls import check_norm, lengths
+from mmc.attacks.balls import check_norm, content, lengths
 from mmc.attacks.checks import confirm, correct, refuse_bad_input
 from mmc.chance import draw_seed, seeded
 
@@ -80,9 +79,8 @@ def hop_skip_jump(
         if not len(others):
             continue
         begin = others[lengths(others - image, norm).argmin()][None]
-        content = hashlib.sha256(image.cpu().numpy().tobytes()).hexdigest()
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
-            torch.manual_seed(draw_seed(seed, "hop-skip-jump", content))
+            torch.manual_seed(draw_seed(seed, "hop-skip-jump", content(image)))
             found = attack.run(wrapped, image, foolbox.criteria.Misclassification(label), starting_points=begin)
         found = found.detach().clamp(0, 1)
         if not bool(correct(model, found, label)) and lengths(found - image, norm).item() <= epsilon:

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from mmc.losses.base import own
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor, nn
 
     Objective = Callable[..., Tensor]
-
-
-def _at(values: Float[Tensor, "N L"], classes: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-    return values.gather(1, classes[:, None]).squeeze(1)
 
 
 def _without(values: Float[Tensor, "N L"], classes: Int[Tensor, " N"]) -> Float[Tensor, "N L"]:
@@ -66,7 +64,7 @@ def nearest_other_center(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[T
 def margin(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
     """The largest other logit minus the label's: positive exactly where the model is fooled."""
     logits = model(x)
-    return _without(logits, y).amax(1) - _at(logits, y)
+    return _without(logits, y).amax(1) - own(logits, y)
 
 
 def dlr(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -81,7 +79,7 @@ def dlr(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"]) -> 
     if logits.shape[1] < 3:
         raise ValueError(f"the difference of logits ratio needs three classes or more, not {logits.shape[1]}")
     top = logits.topk(3, dim=1).values
-    return (_without(logits, y).amax(1) - _at(logits, y)) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
+    return (_without(logits, y).amax(1) - own(logits, y)) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
 
 
 def target_cross_entropy(
@@ -108,7 +106,7 @@ def pairwise(
 ) -> Float[Tensor, " N"]:
     """The target's logit minus the label's. Affine in z under centers of equal norm: the quadratic terms cancel."""
     logits = model(x)
-    return _at(logits, target) - _at(logits, y)
+    return own(logits, target) - own(logits, y)
 
 
 def target_dlr(
@@ -126,7 +124,7 @@ def target_dlr(
         raise ValueError(f"the targeted difference of logits ratio needs four classes or more, not {logits.shape[1]}")
     top = logits.topk(4, dim=1).values
     scale = top[:, 0] - (top[:, 2] + top[:, 3]) / 2
-    return (_at(logits, target) - _at(logits, y)) / scale.clamp_min(1e-12)
+    return (own(logits, target) - own(logits, y)) / scale.clamp_min(1e-12)
 
 
 def away_from(reference: Float[Tensor, "N d"]) -> Objective:

@@ -5,13 +5,12 @@ The pairs lie around the image that the attack has reached, x + delta v and x - 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import TYPE_CHECKING
 
 import torch
 
-from mmc.attacks.balls import project
+from mmc.attacks.balls import content, project
 from mmc.attacks.checks import confirm, correct, refuse_bad_input
 from mmc.attacks.objectives import margin
 from mmc.chance import seeded
@@ -85,7 +84,7 @@ def spsa(
     result = x.detach().clone()
     live = correct(model, x, y).nonzero().flatten()
     labels = [label[live] for label in ((y,) if targets is None else (y, targets))]
-    moved, keys = result[live], [_key(image) for image in x[live]]
+    moved, keys = result[live], [content(image) for image in x[live]]
     first, second = torch.zeros_like(moved), torch.zeros_like(moved)
     fallen = torch.zeros_like(live, dtype=torch.bool)
     together = max(1, budget // (2 * min(samples, budget // 2)))
@@ -125,11 +124,6 @@ def spsa(
             labels = [label[stands] for label in labels]
     confirm(x, result, epsilon)
     return result
-
-
-def _key(image: Float[Tensor, "C H W"]) -> str:
-    """What an example's draws hang on besides the seed: its content, not its place in a batch."""
-    return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 
 from mmc.book import notebook as nb
 from mmc.files import digest_files, digest_text
+from mmc.processes import cores, environment
 
 SCALES = ("smoke", "laptop", "gpu")
 
@@ -58,10 +58,7 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         """The environment for a child process in which `mmc` is the one whose content is digested."""
-        return {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")])),
-        }
+        return environment(self.root)
 
     def config(self) -> dict[str, Any]:
         """The book's settings, `_config.yml`."""
@@ -144,5 +141,4 @@ def resolve(notebook: nb.NotebookNode, scale: str, given: dict[str, str] | None 
 
 def workers() -> int:
     """How many chapters run at once: one per core this process may use, four at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(4, cores))
+    return max(1, min(4, cores()))

@@ -16,15 +16,13 @@ def bench(pairs: int, threads: int | None, kept: bool) -> None:
 
     Run it on a machine that does nothing else. On a GPU it also counts images per second.
     """
-    import os
-
     import torch
 
     from mmc import bench as room
+    from mmc.processes import cores
 
     with told():
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(threads or cores)
+        torch.set_num_threads(threads or cores())
         sections = {
             "A training step": room.training(pairs),
             "The losses alone": room.losses(pairs),

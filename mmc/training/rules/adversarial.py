@@ -27,7 +27,24 @@ def other_classes(y: Int[Tensor, " N"], num_classes: int, generator: torch.Gener
 
 
 @dataclass(frozen=True)
-class AT(Crafting):
+class Crafted(Crafting):
+    """A rule whose loss is the model's own, at crafted images and nowhere else."""
+
+    def craft(
+        self, model: Classifier, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"], moment: Moment
+    ) -> Float[Tensor, "N C H W"]:
+        """The images that the loss will see; model and running statistics are left as they were."""
+        raise NotImplementedError
+
+    def __call__(
+        self, model: Classifier, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"], moment: Moment
+    ) -> tuple[Float[Tensor, "N d"], Float[Tensor, " N"]]:
+        z = model.features(self.craft(model, x, y, moment))
+        return z, model.loss(z, y)
+
+
+@dataclass(frozen=True)
+class AT(Crafted):
     """Adversarial training with PGD: the loss at images that (approximately) maximise it. Source: Madry et al. 2018.
 
     Attributes:
@@ -70,15 +87,9 @@ class AT(Crafting):
                 value, x, start, epsilon=self.epsilon, step_size=self.step_size, steps=self.steps, watch=watch
             )
 
-    def __call__(
-        self, model: Classifier, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"], moment: Moment
-    ) -> tuple[Float[Tensor, "N d"], Float[Tensor, " N"]]:
-        z = model.features(self.craft(model, x, y, moment))
-        return z, model.loss(z, y)
-
 
 @dataclass(frozen=True)
-class FGSMRS(Crafting):
+class FGSMRS(Crafted):
     """Fast adversarial training: one step from a random start, projected. Source: Wong et al. 2020.
 
     The step is 1.25 epsilon where `step_size` is left at 0; `steps` must be 1.
@@ -106,12 +117,6 @@ class FGSMRS(Crafting):
                 step_size=step,
                 steps=1,
             )
-
-    def __call__(
-        self, model: Classifier, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"], moment: Moment
-    ) -> tuple[Float[Tensor, "N d"], Float[Tensor, " N"]]:
-        z = model.features(self.craft(model, x, y, moment))
-        return z, model.loss(z, y)
 
 
 @dataclass(frozen=True)
