@@ -275,3 +275,18 @@ def test_a_compiled_network_trains_to_the_same_numbers() -> None:
     assert train(compiled, data, dataclasses.replace(recipe, compiled=True)).loss == pytest.approx(expected, rel=1e-4)
     assert list(compiled.state_dict()) == list(plain.state_dict())
     torch.testing.assert_close(everything(compiled), everything(plain), rtol=1e-3, atol=1e-5)
+
+
+def test_what_a_step_draws_follows_from_seed_and_step_and_from_both() -> None:
+    drawn: dict[int, list[float]] = {}
+
+    class Listening(Standard):
+        def __call__(self, model: Classifier, x: torch.Tensor, y: torch.Tensor, moment: object) -> tuple:
+            heard.append(torch.rand(1, generator=moment.generator).item())
+            return super().__call__(model, x, y, moment)
+
+    for run, seed in enumerate((1, 1, 2)):
+        heard = drawn.setdefault(run, [])
+        train(network("SCE"), blobs(64), QUICK, rule=Listening(), seed=seed)
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 6
+    assert len({*drawn[0], *drawn[2]}) == 12
