@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from mmc import experiments, lab
+from mmc import experiments, lab, networks
 from mmc.files import write_text
 from mmc.sweep import RETRIES, Outcome, Report, Task
 from mmc.worker import dumps, keep_every, loads, teller
@@ -111,7 +111,7 @@ def run_slurm(
     """
     if minutes < SHORTEST:
         raise ValueError(f"a job's time limit must be at least {SHORTEST} minutes, not {minutes}")
-    folder = experiments.runs_folder() / "slurm"
+    folder = networks.runs_folder() / "slurm"
     executor = _executor(folder, partition, minutes, gpus, cores, at_once)
     waiting, outcome, tries = {task.name: task for task in tasks}, Outcome(), dict[str, int]()
     ledger = folder / "submitted.json"

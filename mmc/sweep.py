@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from mmc import experiments, lab, processes
+from mmc import experiments, lab, networks, processes
 from mmc.catalogue import Job
 from mmc.files import write_text
 from mmc.lab import Spec
@@ -118,7 +118,7 @@ class _Runner:
 
     def __init__(self, task: Task, settings: dict[str, str], report: Report) -> None:
         self.task, self.report = task, report
-        place = experiments.workplace(task.spec, task.seed)
+        place = experiments.job_folder(task.spec, task.seed)
         write_text(place / "job.json", dumps(task.spec, task.seed))
         self.log = place / "log.txt"
         self.last = ""
@@ -128,7 +128,7 @@ class _Runner:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**processes.environment(experiments.ROOT), **settings, "MMC_SUPERVISED": "1"},
+                env={**processes.environment(networks.ROOT), **settings, "MMC_SUPERVISED": "1"},
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which asks the runs to stop
                 text=True,
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mmc import catalogue, experiments, lab
+from mmc import catalogue, experiments, lab, networks
 from mmc.catalogue import Job
 from mmc.commands import cli
 from mmc.lab import Evaluation, Spec
@@ -26,7 +26,7 @@ BASE = Spec("tiny", "smoke", "digits", "mlp", "MMC", recipe=TINY, evaluation=Eva
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(lab.RECORDS, str(tmp_path / "records"))
-    monkeypatch.setenv(experiments.RUNS, str(tmp_path / "runs"))
+    monkeypatch.setenv(networks.RUNS, str(tmp_path / "runs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv(lab.TRACE, raising=False)
     shelf = {"tiny": lambda scale: [Job(BASE.with_changes(loss=loss), (0, 1)) for loss in ("SCE", "MMC")]}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmc import experiments, lab
+from mmc import experiments, lab, networks
 from mmc.catalogue import Job
 from mmc.lab import Evaluation, Spec
 from mmc.sweep import discard_stale, plan, run_local
@@ -30,7 +30,7 @@ SEEDS = (0, 1, 2)
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(lab.RECORDS, str(tmp_path / "records"))
-    monkeypatch.setenv(experiments.RUNS, str(tmp_path / "runs"))
+    monkeypatch.setenv(networks.RUNS, str(tmp_path / "runs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("MMC_KEEP_EVERY", "0.05")
     monkeypatch.delenv(lab.TRACE, raising=False)
@@ -123,7 +123,7 @@ def workers() -> list[int]:
             command = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if "mmc.worker" in command and os.environ[experiments.RUNS] in " ".join(command):
+        if "mmc.worker" in command and os.environ[networks.RUNS] in " ".join(command):
             found.append(int(folder.name))
     return found
 
@@ -173,7 +173,7 @@ def test_a_worker_that_is_killed_is_started_again_by_the_same_sweep(places: Path
     def assassin() -> None:
         deadline = time.monotonic() + 60
         while not hit and time.monotonic() < deadline:
-            if any(places.glob("runs/faults/smoke/*/seed-0/checkpoint")) and (found := workers()):
+            if any(places.glob("runs/nets/*/seed-0/checkpoint")) and (found := workers()):
                 hit.append(found[0])
                 os.kill(found[0], signal.SIGKILL)
             time.sleep(0.01)
@@ -192,7 +192,7 @@ def test_a_sweep_that_is_asked_to_stop_leaves_checkpoints_and_goes_on(
 ) -> None:
     sweep = start_sweep()
     deadline = time.monotonic() + 60
-    while not any(places.glob("runs/faults/smoke/*/*/checkpoint")):
+    while not any(places.glob("runs/nets/*/*/checkpoint")):
         assert time.monotonic() < deadline and sweep.poll() is None
         time.sleep(0.01)
     sweep.send_signal(signal.SIGINT)

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmc import catalogue, experiments, features, lab
+from mmc import catalogue, experiments, features, lab, networks
 from mmc.lab import SCALES, Evaluation, Record, Spec, StaleRecordError, revisions
 from mmc.lab.revisions import Revision
 from mmc.losses import LOSSES
@@ -26,7 +26,7 @@ DATA = {"digest": "abc", "train": 3}
 @pytest.fixture(autouse=True)
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(lab.RECORDS, str(tmp_path / "records"))
-    monkeypatch.setenv(experiments.RUNS, str(tmp_path / "runs"))
+    monkeypatch.setenv(networks.RUNS, str(tmp_path / "runs"))
     monkeypatch.delenv(lab.TRACE, raising=False)
     return tmp_path / "records"
 
@@ -238,7 +238,7 @@ def test_kept_weights_are_the_measured_network() -> None:
 
     spec = Spec("trial", "smoke", "digits", "mlp", "MMC (rand)", recipe=TINY)
     record = experiments.record(spec, (3,))
-    place = experiments.workplace(spec, 3)
+    place = experiments.net_folder(spec, 3)
     assert lab.read(place / "record.json") == record
     model = experiments.initial(spec, 99).eval()
     weights.load(place / "weights.safetensors", model)
@@ -275,3 +275,40 @@ def test_direction_dim_is_d_for_even_directions_and_1_for_a_line() -> None:
     line = even.copy()
     line[:, 1:] = 0
     assert abs(features.direction_dim(line, 0 * line[0]) - 1) < 1e-9
+
+
+def test_experiments_that_ask_for_the_same_network_train_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other attacks, another experiment, another scale: the network is opened and gives the same numbers."""
+    spec = Spec("trial", "smoke", "digits", "mlp", "MMC", recipe=TINY, evaluation=Evaluation((0.1,), 3, num_attacked=40))
+    first = experiments.record(spec, (0,))
+    place = experiments.net_folder(spec, 0)
+    assert not (place / "checkpoint").exists()
+    monkeypatch.setattr(networks, "fit", lambda *_, **__: pytest.fail("the network is there, and was trained again"))
+    again = experiments.record(spec.with_changes(experiment="other", scale="laptop"), (0,))
+    assert again.runs[0]["values"] == first.runs[0]["values"]
+    assert again.times("epoch_seconds").tolist() == first.times("epoch_seconds").tolist()
+    assert again.runs[0]["made"]["measured"]["commit"] == again.runs[0]["made"]["commit"]
+    assert experiments.net_folder(spec.with_changes(steps=9, tag="x"), 0) == place
+
+
+@pytest.mark.parametrize("changes", [{"loss": "SCE"}, {"epochs": 3}, {"rule": "AT"}, {"feature_dim": 7}])
+def test_what_decides_training_decides_the_network(changes: dict[str, object]) -> None:
+    spec = Spec("trial", "smoke", "digits", "mlp", "MMC", recipe=TINY)
+    other = spec.with_changes(**changes)
+    assert networks.identity(spec, 0) != networks.identity(other, 0)
+    assert experiments.net_folder(spec, 0) != experiments.net_folder(other, 0)
+    assert networks.identity(spec, 0) != networks.identity(spec, 1)
+
+
+def test_a_network_folder_of_another_identity_is_trained_anew_and_damage_is_named() -> None:
+    spec = Spec("trial", "smoke", "digits", "mlp", "MMC", recipe=TINY)
+    place = experiments.net_folder(spec, 0)
+    experiments.trained(spec, 0, place=place)
+    told = json.loads((place / "training.json").read_text())
+    (place / "training.json").write_text(json.dumps(told | {"identity": "another"}))
+    model, history, _ = experiments.trained(spec, 0, place=place)
+    assert json.loads((place / "training.json").read_text())["identity"] == networks.identity(spec, 0)
+    assert history.loss == told["history"]["loss"]
+    (place / "weights.safetensors").write_bytes(b"half")
+    with pytest.raises(ValueError, match="damaged"):
+        experiments.trained(spec, 0, place=place)

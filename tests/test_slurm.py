@@ -28,7 +28,7 @@ import torch
 from slurm.cluster import cluster, missing
 from submitit.helpers import DelayedSubmission
 
-from mmc import experiments, lab
+from mmc import experiments, lab, networks
 from mmc.catalogue import Job
 from mmc.lab import Spec
 from mmc.slurm import run_slurm
@@ -157,7 +157,7 @@ def test_a_sweep_with_one_job_cancelled_gives_the_records_of_a_sweep_left_alone(
 ) -> None:
     """Two of the project's own runs as jobs; `scancel` kills one in the middle, and the sweep submits it again."""
     monkeypatch.setenv(lab.RECORDS, str(tmp_path / "records"))
-    monkeypatch.setenv(experiments.RUNS, str(tmp_path / "runs"))
+    monkeypatch.setenv(networks.RUNS, str(tmp_path / "runs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("MMC_KEEP_EVERY", "0.2")
     tasks = plan([Job(TINY, (0, 1))]).tasks
@@ -169,7 +169,7 @@ def test_a_sweep_with_one_job_cancelled_gives_the_records_of_a_sweep_left_alone(
             killed.append(line.split()[-1])
 
     def assassin() -> None:
-        place = experiments.workplace(TINY, 0)
+        place = experiments.net_folder(TINY, 0)
         wait(lambda: bool(killed) and (place / "checkpoint").exists(), 60)
         subprocess.run(["scancel", killed[0]], check=True)
 

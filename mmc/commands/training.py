@@ -107,7 +107,7 @@ def train(
 
     A training that is broken off goes on where it was when the same command is given again.
     """
-    from mmc import experiments
+    from mmc import experiments, networks
     from mmc.files import write_text
     from mmc.lab import Record
 
@@ -127,12 +127,11 @@ def train(
             _pairs(variant),
             _pairs(backbone_options),
         )
-        place = out or experiments.workplace(spec, seed)
-        data = experiments.about(experiments.dataset(spec.dataset, spec.variant))
+        place = out or experiments.net_folder(spec, seed)
+        data = networks.about(spec.dataset, spec.variant)
         with training_progress(spec.slug) as report:
-            run = experiments.measure(spec, seed, workplace=place, report=report)
+            run = experiments.measure(spec, seed, place=place, report=report)
         write_text(place / "record.json", Record(spec, data, (run,)).dumps())
-        (place / "checkpoint").unlink(missing_ok=True)
         validation = run["values"]["curve"]["validation"][-1]
         say(
             f"clean accuracy {run['values']['clean']:.2%} on the test images, {validation:.2%} on the validation images"
@@ -154,7 +153,7 @@ def evaluate(place: Path, epsilons: tuple[float, ...], steps: int, restarts: int
     PLACE is a folder that `mmc train` or `mmc sweep` made. An epsilon is in units of a pixel's range [0, 1]: 8/255 is
     0.0314. The result is added to the record in PLACE.
     """
-    from mmc import experiments, lab, weights
+    from mmc import experiments, lab
     from mmc.files import write_text
     from mmc.lab.revisions import current
 
@@ -163,8 +162,7 @@ def evaluate(place: Path, epsilons: tuple[float, ...], steps: int, restarts: int
         (run,) = found.runs
         changes = {"steps": steps, "restarts": restarts, "num_attacked": count, "features": features}
         spec = found.spec.with_changes(epsilons=epsilons, **changes)
-        model = experiments.initial(spec, run["seed"]).eval()
-        weights.load(place / "weights.safetensors", model)
+        model = experiments.opened(spec, run["seed"], place / "weights.safetensors")
         data = experiments.dataset(spec.dataset, spec.variant)
         values = experiments.evaluate(model, data, spec.evaluation, run["seed"])
         made = {**run["made"], "revision": current(spec).number}  # what is new was measured by this code
