@@ -23,7 +23,10 @@ from mmc.attacks.objectives import (
     target_cross_entropy,
     target_dlr,
 )
+from mmc.attacks.outcome import Attacked, Outcome
 from mmc.attacks.pgd import pgd
+from mmc.attacks.preset import NotApplicableError, Preset
+from mmc.attacks.presets import PRESETS, SUITES
 from mmc.attacks.simple import (
     add_noise,
     fgsm,
@@ -34,14 +37,20 @@ from mmc.attacks.simple import (
     worst_rotation,
 )
 from mmc.attacks.spsa import spsa
-from mmc.attacks.suite import WORST, applicable, survivors
+from mmc.attacks.suite import WORST, applicable, run_suite, survivors
 from mmc.attacks.transfer import transfer_matrix
 
 __all__ = [
     "LADDER",
     "OBJECTIVES",
+    "PRESETS",
+    "SUITES",
     "TARGETED",
     "WORST",
+    "Attacked",
+    "NotApplicableError",
+    "Outcome",
+    "Preset",
     "add_noise",
     "apgd",
     "apgd_all_targets",
@@ -67,6 +76,7 @@ __all__ = [
     "random_search",
     "rotate",
     "rotation",
+    "run_suite",
     "spsa",
     "survivors",
     "target_center",
