@@ -16,6 +16,7 @@ from mmc.lab.record import (
     path,
     read,
     table,
+    text,
 )
 from mmc.lab.spec import SCALES, Evaluation, Options, Spec
 
@@ -37,4 +38,5 @@ __all__ = [
     "path",
     "read",
     "table",
+    "text",
 ]

@@ -150,19 +150,28 @@ def load(pattern: str) -> list[Record]:
     return [read(file) for file in sorted(folder().glob(pattern)) if file.is_file()]
 
 
-def table(place: str) -> dict[str, Any]:
-    """Evidence that is not a Record, such as a benchmark's table: its JSON, by its path below the folder of records.
+def text(place: str, maker: str) -> str:
+    """Evidence that is not a Record, such as a benchmark's table: a file's text, by its path below the records.
 
     Leaves a trace as `load` does.
 
+    Args:
+        place: e.g. `bench/training-step.json`.
+        maker: what makes the file, for the message where there is none.
+
     Raises:
-        FileNotFoundError: there is no such file; the message says which command makes it.
+        FileNotFoundError: there is no such file.
     """
     _leave_trace(place)
     file = folder() / place
     if not file.exists():
-        raise FileNotFoundError(f"no {place} among the records: `mmc bench --keep` on an idle machine makes it")
-    return json.loads(file.read_text(encoding="utf-8"))
+        raise FileNotFoundError(f"no {place} among the records: {maker} makes it")
+    return file.read_text(encoding="utf-8")
+
+
+def table(place: str, maker: str = "`mmc bench --keep` on an idle machine") -> dict[str, Any]:
+    """The content of such a file that holds JSON; see `text`."""
+    return json.loads(text(place, maker))
 
 
 def _leave_trace(pattern: str) -> None:
