@@ -36,6 +36,22 @@ def save(path: Path, model: nn.Module, *, half: bool = False, about: Mapping[str
     write_bytes(path, dumps(tensors, metadata=dict(about or {})))
 
 
+def about(path: Path) -> dict[str, str]:
+    """The words that are stored beside the weights.
+
+    Raises:
+        ValueError: the file is damaged.
+        FileNotFoundError: there is no such file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"the weights {path} are damaged ({error})") from None
+
+
 def load(path: Path, model: nn.Module) -> None:
     """Read weights into a model that has the same parts.
 

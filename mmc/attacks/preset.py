@@ -50,11 +50,11 @@ STEPS = ("step_size", "learning_rate")
 PRINTED = (8 / 255, 16 / 255)
 
 CROSS_ENTROPY = ("cross-entropy", "target cross-entropy")
-CENTERS = ("own center", "target center")
+CENTERS = ("own center", "target center", "nearest other center")
 #: What a verdict is worth, each with its reason.
 LABELS = {
     "weak": "blind, or with an objective that is not made for this head",
-    "the paper's": "climbs the paper's adaptive objective: the loss that the head is trained with",
+    "the paper's": "climbs the distance to a center, or cross-entropy where the head trains with it",
     "adaptive": "climbs differences of logits, which decide for every head",
     "standard": "the ensemble behind published numbers",
 }
@@ -113,7 +113,7 @@ class Preset:
             ball = {"linf": "L-inf", "l2": "L2"}[self.norm]
             return f"{ball}, any distance" if self.epsilon is None else f"{ball} {radius(self.epsilon)}"
         options = dict(self.options)
-        return f"noise {options['sigma']:g}" if "sigma" in options else f"rotation {options['degrees']:g}°"
+        return f"noise {options['sigma']:g}" if "sigma" in options else f"rotation {options['degrees']:g} degrees"
 
     @property
     def nearest(self) -> bool:

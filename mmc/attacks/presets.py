@@ -24,7 +24,7 @@ SOURCE = "Pang et al. 2020"
 #: L-inf radii of the paper, and the usual one in L2.
 BALLS = (*(("linf", epsilon) for epsilon in PRINTED), ("l2", 0.5))
 
-#: Objectives by what is typed: cross-entropy, the paper's own for centers, and ours, without a target and with one.
+#: Objectives by what is typed: cross-entropy, the paper's for centers, and ours, without a target and with one.
 RUNGS = {
     "ce": "cross-entropy",
     "own-center": "own center",
@@ -47,11 +47,11 @@ def _rungs(short: str, title: str, attack: str, source: str, **rest: Any) -> Ite
     """One attack of the paper under each objective, at each of its radii."""
     for rung, objective in RUNGS.items():
         targeted = objective in TARGETED
-        how = f"{title} {'targeted' if targeted else 'untargeted'} {rung.removeprefix('target-')}"
+        how = "targeted" if targeted else "untargeted"
         for epsilon in PAPER["epsilons"]:
             yield Preset(
                 f"{short}-{rung}",
-                how,
+                f"{title} {how} {objective.removeprefix('target ').replace(' ', '-')}",
                 attack,
                 _label(objective),
                 source,
@@ -149,7 +149,7 @@ def chosen(names: Iterable[str | Preset], epsilon: float | None = None, l2: floa
         l2: likewise in L2; it gives attacks that look for the nearest image a radius to be judged at.
 
     Raises:
-        ValueError: an unknown name, or a radius that is no radius.
+        ValueError: an unknown name, a radius that is no radius, or one that none of the attacks takes.
     """
     found: dict[str, Preset] = {}
     for name in names:
@@ -165,4 +165,7 @@ def chosen(names: Iterable[str | Preset], epsilon: float | None = None, l2: floa
             other = {"linf": epsilon, "l2": l2}.get(preset.norm)
             preset = preset if other is None else preset.at(other)
             found.setdefault(preset.slug, preset)
+    for norm, ball, other in (("linf", "L-inf", epsilon), ("l2", "L2", l2)):
+        if other is not None and all(preset.norm != norm for preset in found.values()):
+            raise ValueError(f"there is a radius {other:g} in {ball}, but no attack in {ball}: {', '.join(found)}")
     return tuple(found.values())
