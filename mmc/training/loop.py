@@ -140,7 +140,8 @@ class Run:
         x, y = self.data.images(pixels), self.data.y[batch]
         if recipe.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        z, losses = self.rule(self.model, x, y, Moment(epoch, recipe.epochs, generator))
+        progress = self.step / self.steps
+        z, losses = self.rule.at(progress)(self.model, x, y, Moment(epoch, recipe.epochs, generator, progress))
         loss = losses.mean()
         self.pending.append((self.step, loss.detach(), len(y)))
         if self.device.type == "cpu" or len(self.pending) == LOOK_EVERY:

@@ -71,6 +71,14 @@ def test_same_seed_same_bits(name: str) -> None:
     assert curve == again and first.equal(second) and not first.equal(other)
 
 
+def test_a_ramp_is_told_how_far_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(Standard, "at", lambda self, progress: seen.append(progress) or self)
+    train(network(), blobs(), QUICK)
+    steps = QUICK.epochs * math.ceil(len(blobs()) / QUICK.batch_size)
+    assert seen == [step / steps for step in range(steps)]
+
+
 RECIPES = {
     "sgd": Recipe(epochs=3, batch_size=64, learning_rate=0.05, weight_decay=1e-3, nesterov=True, schedule="step"),
     "adam": dataclasses.replace(QUICK, schedule="one-cycle", warmup=0.3, clip=1.0),

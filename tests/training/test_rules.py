@@ -264,6 +264,18 @@ def test_rules_coincide_at_the_ends_of_their_parameters(seed: int) -> None:
 
 
 @few
+@given(seed=seeds, ramp=st.floats(0.01, 1), progress=st.floats(0, 1))
+def test_a_ramp_rises_from_the_plain_rule_to_the_whole_ball(seed: int, ramp: float, progress: float) -> None:
+    rule = RULES["AT"](epsilon=0.2, step_size=0.05, steps=3, ramp=ramp)
+    share = min(1.0, progress / ramp)
+    at = rule.at(progress)
+    assert (at.epsilon, at.step_size) == pytest.approx((share * 0.2, share * 0.05))
+    assert rule.at(1.0) == rule and RULES["AT"](epsilon=0.2).at(progress).epsilon == 0.2
+    model, (x, y) = network(seed), batch(seed)
+    assert rule.at(0.0)(model, x, y, moment(seed))[1].equal(RULES["standard"]()(model, x, y, moment(seed))[1])
+
+
+@few
 @given(seed=seeds)
 def test_mma_stops_just_beyond_the_boundary(seed: int) -> None:
     model, (x, y) = network(seed, scale=20.0), batch(seed)
@@ -345,6 +357,7 @@ def test_every_rule_trains_also_with_averaged_weights_and_repeats_itself(name: s
         (lambda: AT(epsilon=-1.0), "expected epsilon >= 0"),
         (lambda: AT(steps=0), "steps >= 1"),
         (lambda: AT(batch_norm="off"), "batch_norm must be one of eval, train, not 'off'"),
+        (lambda: AT(ramp=1.5), r"ramp must be in \[0, 1\], not 1.5"),
         (lambda: AT(inner="dlr"), "inner must be one of loss, cross-entropy, margin"),
         (lambda: FGSMRS(steps=2), "one-step rule"),
         (lambda: SOVR(share=1.5), r"share must lie in \[0, 1\]"),

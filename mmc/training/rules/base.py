@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,13 @@ class Moment:
         epoch: from 0.
         epochs: in all.
         generator: seeded anew for every step, on the device of the images.
+        progress: share of all steps that are done, in [0, 1].
     """
 
     epoch: int
     epochs: int
     generator: torch.Generator
+    progress: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Rule:
         self, model: Classifier, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"], moment: Moment
     ) -> tuple[Float[Tensor, "N d"], Float[Tensor, " N"]]:
         raise NotImplementedError
+
+    def at(self, progress: float) -> Rule:
+        """The rule as it stands when this share of the steps is done."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Crafting(Rule):
         steps: of the inner maximisation, >= 1.
         batch_norm: while crafting, `eval` (running statistics) or `train` (those of the batch); the running
             statistics never move meanwhile.
+        ramp: share of the steps over which epsilon and step size rise linearly from 0, in [0, 1]. Small networks that
+            meet the whole ball at once may settle on a constant answer.
 
     Raises:
         ValueError: a value out of its range.
@@ -75,6 +84,7 @@ class Crafting(Rule):
     step_size: float = 2 / 255
     steps: int = 10
     batch_norm: str = "eval"
+    ramp: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.epsilon >= 0 or not self.step_size >= 0 or self.steps < 1:
@@ -84,6 +94,14 @@ class Crafting(Rule):
             )
         if self.batch_norm not in MODES:
             raise ValueError(f"batch_norm must be one of {', '.join(MODES)}, not {self.batch_norm!r}")
+        if not 0 <= self.ramp <= 1:
+            raise ValueError(f"ramp must be in [0, 1], not {self.ramp}")
+
+    def at(self, progress: float) -> Rule:
+        if progress >= self.ramp:
+            return self
+        share = progress / self.ramp
+        return dataclasses.replace(self, epsilon=share * self.epsilon, step_size=share * self.step_size)
 
 
 def margins(logits: Float[Tensor, "N L"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
