@@ -95,8 +95,13 @@ class Record:
     def dumps(self) -> str:
         """The record as JSON text; a list of plain values stands on one line."""
         content = {"schema": SCHEMA, "spec": dataclasses.asdict(self.spec), "data": self.data, "runs": self.runs}
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        return _LIST.sub(lambda found: f"[{re.sub(_BREAK, ', ', found[1])}]", text) + "\n"
+        return dumps(content)
+
+
+def dumps(content: Any) -> str:
+    """Plain values as the JSON text of a file among the records; a list of plain values stands on one line."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    return _LIST.sub(lambda found: f"[{re.sub(_BREAK, ', ', found[1])}]", text) + "\n"
 
 
 def folder() -> Path:
