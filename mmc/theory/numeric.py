@@ -17,10 +17,18 @@ from sympy.printing.numpy import SciPyPrinter
 
 
 class _Printer(SciPyPrinter):
-    """SymPy prints the incomplete beta function as a difference; inside a product it needs brackets."""
+    """Two functions that SymPy prints in a form that fails on some numbers."""
 
     def _print_betainc_regularized(self, expr: sp.Expr) -> str:
+        # Printed as a difference; inside a product it needs brackets.
         return f"({super()._print_betainc_regularized(expr)})"
+
+    def _print_LambertW(self, expr: sp.Expr) -> str:
+        # Late in a flow the exponential in its argument overflows; Wright's omega is W(e^x) of x itself.
+        inside = expr.args[0]
+        if not inside.has(sp.exp) or inside.could_extract_minus_sign():
+            return super()._print_LambertW(expr)
+        return f"wrightomega({self._print(sp.expand_log(sp.log(inside), force=True))})"
 
 
 _SETTINGS = {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
