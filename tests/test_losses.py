@@ -30,6 +30,7 @@ from mmc.losses import (
     ElasticMMC,
     LabelSmoothing,
     LogitSquared,
+    MirroredSCE,
     MMCHier,
     build,
 )
@@ -50,6 +51,7 @@ KINDS: dict[str, tuple[str, dict[str, object]]] = {name: (name, {}) for name in 
     "Label smoothing, all": ("Label smoothing", {"convention": "all"}),
     "GCE, others": ("GCE", {"scale": "others"}),
     "Logit-squared, runner-up": ("Logit-squared", {"rivals": "runner-up"}),
+    "Mirrored SCE, at infinity": ("Mirrored SCE", {"target": float("inf")}),
 }
 few = settings(max_examples=10, deadline=None)
 seeds = st.integers(0, 10_000)
@@ -565,6 +567,7 @@ DEFAULTS = {
     "GCE": {"alpha": 1 / 3, "divisor": 1.3862943611198906},
     "Label smoothing": {"target": 0.9},
     "Logit-squared": {"target": 3.295836866004329, "rivals": "each"},
+    "Mirrored SCE": {"target": 3.295836866004329},
     "HE": {"scale": 10.0, "margin": 0.2},
     "PC": {"pull": 1.0, "push": 1e-4},
 }
@@ -620,9 +623,36 @@ def test_logit_squared_rests_at_its_margin(seed: int, target: float) -> None:
     torch.testing.assert_close(two[0](z, y), (gap[range(N), y] - gap[range(N), 1 - y] - target).square())
 
 
+@few
+@given(seed=seeds, target=st.floats(0.1, 12.0))
+def test_mirrored_sce_is_the_same_on_both_sides_of_its_margin(seed: int, target: float) -> None:
+    loss, y = make("Mirrored SCE", target=target), torch.arange(L)
+    with torch.no_grad():
+        loss.linear.weight.copy_(torch.eye(L, D))
+        loss.linear.bias.zero_()
+    at_rest = target * torch.eye(L, D)
+    away = sample(seed)[0][:L]
+    away[y, y] = 0  # the own logit stays, so the margins move by what the others lose
+    torch.testing.assert_close(loss(at_rest + away, y), loss(at_rest - away, y))
+    assert gradient_of(loss, at_rest, y).abs().max() < 1e-12
+    assert (loss(at_rest + away, y) > loss(at_rest, y)).all()
+    torch.testing.assert_close(loss(at_rest, y), 2 * SCE.value(loss, at_rest, y))
+
+
+@few
+@given(seed=seeds)
+def test_mirrored_sce_becomes_sce_as_its_margin_goes(seed: int) -> None:
+    (z, y), plain = sample(seed), make("SCE", seed)
+    expected, slope = plain(z, y), gradient_of(plain, z, y)
+    for target, close in ((20.0, 1e-6), (200.0, 0.0), (float("inf"), 0.0)):
+        loss = make("Mirrored SCE", seed, target=target)
+        torch.testing.assert_close(loss(z, y), expected, rtol=close, atol=close)
+        torch.testing.assert_close(gradient_of(loss, z, y), slope, rtol=close, atol=close)
+
+
 def test_logit_squared_and_label_smoothing_ask_for_one_margin() -> None:
     margin = theory.smoothing_margin(theory.share_others(sp.Rational(1, 10)), sp.Integer(L))
-    assert make("Logit-squared").target == pytest.approx(float(margin))
+    assert make("Logit-squared").target == make("Mirrored SCE").target == pytest.approx(float(margin))
     smooth = make("Label smoothing")
     with torch.no_grad():
         smooth.linear.weight.copy_(torch.eye(L, D))
@@ -670,6 +700,8 @@ def by_theory(loss: losses.Loss, z: torch.Tensor, label: int) -> sp.Expr:
             return theory.logit_squared(own, rest, loss.target)
         case LogitSquared():
             return theory.logit_squared(own, [max(rest)], loss.target)
+        case MirroredSCE():
+            return theory.mirrored(own, rest, sp.oo if loss.target == float("inf") else loss.target)
         case SCE() | GSCE():
             return theory.cross_entropy(own, rest)
     raise AssertionError(f"no formula for {loss}")
@@ -713,6 +745,8 @@ def test_every_loss_is_its_formula(kind: str) -> None:
         (lambda: ETF(L, 2), "needs feature_dim >= 3, got 2"),
         (lambda: LogitSquared(L, D, rivals="all"), "each, runner-up, not 'all'"),
         (lambda: LogitSquared(L, D, target=float("inf")), "target must be finite"),
+        (lambda: MirroredSCE(L, D, target=0.0), "target must be > 0, not 0.0"),
+        (lambda: MirroredSCE(L, D, target=float("nan")), "target must be > 0, not nan"),
         (lambda: MMLDA(L, D)(torch.zeros(3, D + 1), torch.zeros(3).long()), r"shape \(N, 6\), not \(3, 7\)"),
         (lambda: MMC(L, D)(torch.zeros(3, D), torch.zeros(2).long()), "one per feature"),
     ],

@@ -18,7 +18,7 @@ from mmc.losses.learned import LGM, CenterLoss
 from mmc.losses.one_vs_rest import OVR
 from mmc.losses.smoothing import LabelSmoothing
 from mmc.losses.softmax import GSCE, SCE
-from mmc.losses.stationary import LogitSquared
+from mmc.losses.stationary import LogitSquared, MirroredSCE
 
 #: Every loss by the name that is printed in tables and figures.
 LOSSES: dict[str, type[Loss]] = {
@@ -36,6 +36,7 @@ LOSSES: dict[str, type[Loss]] = {
     "GCE": GCE,
     "OVR": OVR,
     "Logit-squared": LogitSquared,
+    "Mirrored SCE": MirroredSCE,
     "HE": HE,
     "PC": PC,
 }
@@ -81,5 +82,6 @@ __all__ = [
     "Loss",
     "MMCHier",
     "MMCRand",
+    "MirroredSCE",
     "build",
 ]

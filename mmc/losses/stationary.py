@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import torch.nn.functional as F
+
 from mmc.losses.base import others, own
 from mmc.losses.softmax import SCE
 
@@ -47,3 +49,34 @@ class LogitSquared(SCE):
         if self.rivals == "runner-up":
             return (margins.amin(1) - self.target).square()
         return (margins - self.target).square().mean(1)
+
+
+class MirroredSCE(SCE):
+    """SCE plus its mirror image: log(1 + sum_k e^{-m_k}) + log(1 + sum_k e^{m_k - 2 m*}), with m_k = h_y - h_k, k != y.
+
+    The book's own family, to dial m* alone. Strictly convex in the margins m_k, stationary exactly where each is m*,
+    the same on both sides of it, and SCE itself at m* = infinity. The decision rule is that of SCE. After the idea of
+    Gao et al. 2023, of which only the abstract is known to us.
+
+    Args:
+        num_classes: L >= 2.
+        feature_dim: d >= 1.
+        target: m*, > 0, infinity allowed; log(9 (L - 1)) where not given, as in `LogitSquared`.
+
+    Raises:
+        ValueError: the target is not positive.
+    """
+
+    def __init__(self, num_classes: int, feature_dim: int, target: float | None = None) -> None:
+        super().__init__(num_classes, feature_dim)
+        self.target = math.log(9 * (num_classes - 1)) if target is None else target
+        if not self.target > 0:
+            raise ValueError(f"target must be > 0, not {target}")
+
+    def value(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+        before = super().value(z, y)
+        if math.isinf(self.target):
+            return before
+        logits = self.logits(z)
+        beyond = own(logits, y)[:, None] - others(logits, y) - 2 * self.target
+        return before + F.softplus(beyond.logsumexp(1))

@@ -111,6 +111,18 @@ def logit_squared(own: sp.Expr, others: Sequence[sp.Expr], target: sp.Expr) -> s
     return mean([(own - entry - target) ** 2 for entry in others])
 
 
+def mirrored(own: sp.Expr, others: Sequence[sp.Expr], target: sp.Expr) -> sp.Expr:
+    """Cross-entropy plus its mirror image at the margin m*, the book's own family: m* = infinity is cross-entropy.
+
+    Args:
+        own: h_y.
+        others: the other logits.
+        target: m* > 0.
+    """
+    margins = [own - entry for entry in others]
+    return cross_entropy(own, others) + contours.loss(2 * target, contours.log_sum_exp(margins))
+
+
 def guided_complement(
     own: sp.Expr, others: Sequence[sp.Expr], alpha: sp.Expr, scale_classes: sp.Expr | None = None
 ) -> sp.Expr:

@@ -110,6 +110,14 @@ def test_logit_squared_is_the_mean_square_of_what_is_missing(own, others):
 
 
 @cases
+@pytest.mark.parametrize("target", [0.5, 3.0])
+def test_mirrored_is_cross_entropy_there_and_back(own, others, target):
+    turned = 2 * target - (own - np.array(others))  # the margins, seen from the other side of m*
+    there, back = (-np.log(softmax([0, *-margins])[0]) for margins in (own - np.array(others), turned))
+    assert value(losses.mirrored(own, others, target)) == pytest.approx(there + back)
+
+
+@cases
 @pytest.mark.parametrize("alpha", [1 / 3, 1.0])
 def test_guided_complement_is_the_negative_entropy_of_the_wrong_classes(own, others, alpha):
     p = probabilities(own, others)
@@ -168,6 +176,7 @@ def test_softmax_losses_see_differences_only_and_one_vs_rest_does_not():
         (losses.smoothed, (sp.Rational(9, 10),)),
         (losses.guided_complement, (sp.Rational(1, 3),)),
         (losses.logit_squared, (4,)),
+        (losses.mirrored, (4,)),
     ):
         gap = loss(*moved, *more) - loss(own, others, *more)
         assert abs(value(gap.subs({own: 0.3, others[0]: -1, others[1]: 2, shift: 1.7}))) < 1e-12
