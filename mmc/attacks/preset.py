@@ -181,7 +181,7 @@ class Preset:
         """Why this attack is not defined for a model with so many classes; empty where it is."""
         if self.objective in CENTERS and not has_centers(model):
             return "the model's loss has no centers"
-        fewest = {"DLR": 3}.get(self.objective, 4 if self.attack == "autoattack" else 2)
+        fewest = {"DLR": 3, "target DLR": 4}.get(self.objective, 4 if self.attack == "autoattack" else 2)
         return f"it needs {fewest} classes or more, the model has {classes}" if classes < fewest else ""
 
     def label_for(self, model: nn.Module) -> str:

@@ -99,8 +99,9 @@ def _ours() -> Iterator[Preset]:
         source = "ours: steps fall like a cosine from epsilon to zero, five random starts"
         yield Preset("margin-pgd", "margin PGD", "pgd", "adaptive", source, options, "margin", **ball)
         source, options = "ours: Auto-PGD toward each other class in turn", _options({"steps": 100})
-        title = "all-targets pairwise APGD"
-        yield Preset("apgd-targets", title, "apgd_all_targets", "adaptive", source, options, "pairwise margin", **ball)
+        each = {"attack": "apgd_all_targets", "label": "adaptive", "source": source, "options": options, **ball}
+        yield Preset("apgd-targets", "all-targets pairwise APGD", objective="pairwise margin", **each)
+        yield Preset("apgd-targets-dlr", "all-targets DLR APGD", objective="target DLR", **each)
         source = "Croce and Hein 2020"
         yield Preset("apgd-dlr", "APGD on DLR", "apgd", "adaptive", source, options, "DLR", **ball)
     for epsilon in PRINTED:
@@ -134,8 +135,8 @@ SUITES: dict[str, tuple[str, ...]] = {
     "paper-white-box": _of("pgd"),
     "paper-gradient-free": (*_of("carlini_wagner"), *_of("spsa"), "noise", "rotation"),
     "paper-transfer": _of("mim"),
-    "ours": ("margin-pgd-8", "apgd-targets-8"),
-    "ours-l2": ("margin-pgd-l2-0.5", "apgd-targets-l2-0.5"),
+    "ours": ("margin-pgd-8", "apgd-targets-8", "apgd-targets-dlr-8"),
+    "ours-l2": ("margin-pgd-l2-0.5", "apgd-targets-l2-0.5", "apgd-targets-dlr-l2-0.5"),
     "autoattack": ("autoattack-8",),
 }
 
