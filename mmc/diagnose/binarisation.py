@@ -17,7 +17,7 @@ from torch import nn
 
 from mmc.attacks import margin, random_search
 from mmc.chance import seeded
-from mmc.diagnose.finding import NOT_APPLICABLE, Finding, judge, percent, places
+from mmc.diagnose.finding import NOT_APPLICABLE, Finding, judge_share, percent, places
 from mmc.diagnose.subject import watched_run
 from mmc.losses.fixed import MMC
 
@@ -150,4 +150,4 @@ def binarisation_test(subject: Subject) -> Finding:
         "missed": places(missed),
     }
     seen = f"finds {percent(found)} of {len(made)}, random search {percent(random)}: score {score:.2f}"
-    return Finding(6, NAME, judge(min(1, max(0, 1 - score)), 1, 0.05, 0.2), seen, evidence, WHY, REMEDY)
+    return Finding(6, NAME, judge_share(1 - score, 0.05, 0.2), seen, evidence, WHY, REMEDY)

@@ -6,11 +6,11 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from mmc.attacks import cross_entropy, pgd
-from mmc.attacks.objectives import LADDER
+from mmc.attacks import PRESETS, cross_entropy, pgd, targets_by_rank
+from mmc.attacks.objectives import LADDER, TARGETED
 from mmc.attacks.preset import Preset
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What most papers report: PGD on cross-entropy.
 USUAL = partial(pgd, objective=cross_entropy, steps=50)
+#: The attacks in an L-inf ball that have a name.
+SHORT = tuple(preset.short for preset in PRESETS.values() if preset.norm == "linf" and not preset.nearest)
 #: What an attack may call the number of its steps.
 STEPS = ("steps", "iterations", "draws")
 
@@ -51,8 +53,8 @@ class Evaluation:
         """The objective's name in `mmc.attacks.LADDER`, else its own; None where it is not known."""
         if self.objective is None:
             return None
-        known = {function: name for name, function in LADDER.items()}
-        return known.get(self.objective) or _called(self.objective)
+        known = {function: name for name, function in (LADDER | TARGETED).items()}
+        return known.get(inspect.unwrap(self.objective)) or _called(self.objective)
 
     def __call__(
         self,
@@ -70,17 +72,24 @@ class Evaluation:
         return self.run(model, x, y, epsilon=epsilon, **changes)
 
 
-def evaluation(attack: Evaluation | Preset | Callable[..., Any] | None = None) -> Evaluation:
+def evaluation(attack: Evaluation | Preset | Callable[..., Any] | str | None = None) -> Evaluation:
     """What `diagnose` is given as an attack, as an `Evaluation`; `USUAL` where nothing is given.
 
-    A preset keeps everything but its radius. Of a function, such as `partial(pgd, objective=margin, steps=50)`, the
-    signature tells the settings: `steps` (or `iterations`, or `draws`), `restarts`, `step_size`, `seed`, `objective`.
+    A preset, or the name of one, with its radius or without, keeps everything but its radius. Of a function, such as
+    `partial(pgd, objective=margin, steps=50)`, the signature tells the settings: `steps` (or `iterations`, or `draws`),
+    `restarts`, `step_size`, `seed`, `objective`.
 
     Raises:
-        ValueError: it is no attack in the L-inf ball: nothing to call, without epsilon, or a preset of another norm.
+        ValueError: it is no attack in the L-inf ball: an unknown name, nothing to call, without epsilon, or a preset of
+            another norm.
     """
     if isinstance(attack, Evaluation):
         return attack
+    if isinstance(attack, str):
+        named = [preset for preset in PRESETS.values() if attack in (preset.slug, preset.short)]
+        if not named:
+            raise ValueError(f"no attack {attack!r}; there are: {', '.join(dict.fromkeys(SHORT))}")
+        attack = next((preset for preset in named if preset.norm == "linf"), named[0])
     if isinstance(attack, Preset):
         return _of_preset(attack)
     attack = USUAL if attack is None else attack
@@ -91,7 +100,7 @@ def evaluation(attack: Evaluation | Preset | Callable[..., Any] | None = None) -
         raise ValueError(f"the attack {_called(attack)} takes no epsilon: a fixed ball is what is diagnosed")
     settings = {name: p.default for name, p in taken.items() if p.default is not p.empty and name != "epsilon"}
     objective = settings.pop("objective", None)
-    return Evaluation(_called(attack), attack, settings, objective if callable(objective) else None)
+    return Evaluation(_called(attack), attack, settings, _untargeted(objective) if callable(objective) else None)
 
 
 def _of_preset(preset: Preset) -> Evaluation:
@@ -107,7 +116,20 @@ def _of_preset(preset: Preset) -> Evaluation:
         return dataclasses.replace(given, options=options)(model, x, y, seed=seed)
 
     settings = {**dict(preset.options), "seed": 0}
-    return Evaluation(preset.short, run, settings, LADDER.get(preset.objective))
+    climbed = (LADDER | TARGETED).get(preset.objective)
+    return Evaluation(preset.short, run, settings, None if climbed is None else _untargeted(climbed))
+
+
+def _untargeted(objective: Objective) -> Objective:
+    """An objective as it is; a targeted one, which takes a class more, toward the likeliest other class."""
+    if len(inspect.signature(objective).parameters) < 4:
+        return objective
+
+    @wraps(objective)
+    def toward_the_runner_up(model: nn.Module, x: Tensor, y: Tensor) -> Float[Tensor, " N"]:
+        return objective(model, x, y, next(targets_by_rank(model, x, y, 1)))
+
+    return toward_the_runner_up
 
 
 def _called(attack: Callable[..., Any]) -> str:

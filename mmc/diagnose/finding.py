@@ -55,15 +55,24 @@ class Finding:
 
 
 def judge(count: int, total: int, slight: float = SLIGHT, gross: float = GROSS) -> str:
-    """The verdict on so many examples that speak against an evaluation.
+    """The verdict on so many examples that speak against an evaluation; one alone raises nothing.
 
     Args:
         count: how many, >= 0.
         total: of how many, >= count.
+        slight, gross: see `judge_share`.
+    """
+    return judge_share(count / total, slight, gross) if count > 1 else SOUND
+
+
+def judge_share(share: float, slight: float = SLIGHT, gross: float = GROSS) -> str:
+    """The verdict on a share that speaks against an evaluation.
+
+    Args:
+        share: >= 0; what is not a number fails.
         slight: up to this share nothing is raised.
         gross: up to this share it is a warning.
     """
-    share = count / total if total else 0.0
     return SOUND if share <= slight else WARNING if share <= gross else FAILED
 
 
@@ -95,4 +104,4 @@ def numbers(text: str) -> list[int]:
 
 def percent(share: float) -> str:
     """A share in words."""
-    return f"{100 * share:.1f} %"
+    return f"{share:.1%}"

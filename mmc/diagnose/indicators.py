@@ -11,7 +11,18 @@ import torch
 
 from mmc.attacks import correct, cross_entropy, input_gradient, margin
 from mmc.attacks.balls import chance
-from mmc.diagnose.finding import FAILED, NOT_APPLICABLE, SOUND, WARNING, Finding, judge, percent, places, worse
+from mmc.diagnose.finding import (
+    FAILED,
+    NOT_APPLICABLE,
+    SOUND,
+    WARNING,
+    Finding,
+    judge,
+    judge_share,
+    percent,
+    places,
+    worse,
+)
 from mmc.diagnose.gradients import no_gradient
 from mmc.diagnose.radius import BOX, ONE_CLASS, one_class
 from mmc.diagnose.watch import Watched, leads
@@ -82,7 +93,7 @@ def unstable_predictions(subject: Subject, draws: int = 10) -> Finding:
     varies = change.item() / max(here.abs().median().item(), 1e-30)
     kept = _kept_promise(subject, here)
     random = FAILED if flips else WARNING if apart > ROUNDING else SOUND
-    promise = judge(min(1.0, max(0.0, 1 - kept)), 1, 0.5, 0.8) if kept is not None else SOUND
+    promise = judge_share(1 - kept, 0.5, 0.8) if kept is not None else SOUND
     evidence = {
         "answers that differ": flips,
         "change when asked twice": round(apart, 9),
@@ -94,7 +105,7 @@ def unstable_predictions(subject: Subject, draws: int = 10) -> Finding:
     return Finding(
         5,
         "unstable predictions",
-        worse(random, judge(min(varies, 1.0), 1, 0.1, 0.5), promise),
+        worse(random, judge_share(varies, 0.1, 0.5), promise),
         seen,
         evidence,
         "A gradient of a function that jumps, ripples or draws anew says little about where it rises.",
@@ -147,7 +158,7 @@ def incomplete_optimisation(subject: Subject) -> Finding:
     return Finding(
         5,
         "incomplete optimisation",
-        judge(int(rising.sum()), stand, 0.1, 0.5) if int(rising.sum()) > 1 else SOUND,
+        judge(int(rising.sum()), stand, 0.1, 0.5),
         f"{int(rising.sum())} of {stand} that withstand still rose at the end",
         {"rising": places(rising.nonzero().flatten().tolist()), "withstand": stand},
         "An attack that ends while it climbs says how far it came, not how far one can come.",

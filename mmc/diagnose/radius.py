@@ -20,12 +20,9 @@ GREY, BOX = 0.5, 1.0
 
 
 def radii(epsilon: float) -> list[float]:
-    """Half of epsilon, epsilon, its doubles up to the grey radius, that one, and the box."""
-    found, radius = [epsilon / 2, epsilon], 2 * epsilon
-    while radius < GREY:
-        found.append(radius)
-        radius *= 2
-    return [*found, *(end for end in (GREY, BOX) if end > epsilon)]
+    """Half of epsilon, epsilon, twice and four times that, the radius of grey, and the whole box."""
+    around = [share * epsilon for share in (0.5, 1, 2, 4) if share <= 1 or share * epsilon < GREY]
+    return [*around, *(end for end in (GREY, BOX) if end > epsilon)]
 
 
 def one_class(subject: Subject) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmc.attacks.preset import radius
 from mmc.diagnose.finding import FAILED, VERDICTS, WARNING, Finding, percent
 from mmc.files import write_text
 
@@ -106,7 +107,7 @@ class Report:
         failed = "Not sound" if not self.sound else "Nothing speaks against it" if not self.raised else "Sound so far"
         return [
             f"Report at most {percent(left)} robust accuracy: {round(left * images)} of {images} stand in the worst"
-            f" case over everything run (95 % interval {100 * low:.1f} to {100 * high:.1f} %).",
+            f" case over everything run (95 % interval {100 * low:.1f} to {percent(high)}).",
             f"The attack under evaluation ({self.about['attack']}) says {percent(accuracy['reported'])}: "
             + (f"{over:.1f} points too many." if over > 0 else "the same.")
             + f" Clean accuracy {percent(accuracy['clean'])}.",
@@ -116,7 +117,7 @@ class Report:
     def heading(self) -> str:
         """What was diagnosed, in a line."""
         about = self.about
-        return f"{about['model']}, {about['norm']} epsilon {about['epsilon']:.4g}, effort {about['effort']}"
+        return f"{about['model']}, {about['norm']} epsilon {radius(about['epsilon'])}, effort {about['effort']}"
 
     def footing(self) -> str:
         """What made it, in a line."""

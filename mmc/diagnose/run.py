@@ -42,7 +42,7 @@ def diagnose(
     y: Int[Tensor, " N"],
     *,
     epsilon: float,
-    attack: Evaluation | Preset | Callable[..., Any] | None = None,
+    attack: Evaluation | Preset | Callable[..., Any] | str | None = None,
     twin: nn.Module | None = None,
     source: nn.Module | None = None,
     effort: str | Effort = "default",
@@ -58,8 +58,8 @@ def diagnose(
         x: images in [0, 1], at least one.
         y: labels.
         epsilon: radius of the L-inf ball in units of a pixel's range [0, 1], in (0, 1): 8/255 is 0.0314.
-        attack: the attack under evaluation, a function `attack(model, x, y, epsilon=..., ...) -> x_adv` or a preset;
-            PGD on cross-entropy where not given. See `evaluation`.
+        attack: the attack under evaluation, a function `attack(model, x, y, epsilon=..., ...) -> x_adv`, a preset or
+            its name; PGD on cross-entropy where not given. See `evaluation`.
         twin: a network of the same kind that nothing defends.
         source: another network for the same images and classes, to craft on; the twin where only that is given.
         effort: `quick`, `default`, `full`, or an `Effort`.

@@ -28,7 +28,7 @@ WHY = "An attack that knows the model and misses what a blinder one finds is bro
 REMEDY = "Report the pointwise worst case, and adapt the attack: climb what decides, not what was trained."
 EVALUATED = "evaluated"
 #: The kinds that are run on few.
-FEW = ("noise", "without gradients")
+FEW = ("noise", "queries")
 
 
 def adaptive(
@@ -67,7 +67,8 @@ def transferred(
 def order_of_strength(subject: Subject, source: nn.Module | None = None) -> Finding:
     """The kinds of attack in their order, and what speaks against the one under evaluation and the adaptive one.
 
-    Noise and the attack without gradients are run on the first examples that withstand the attack under evaluation.
+    Noise and queries, an attack that is told logits and no gradients, are run on the first examples that withstand the
+    attack under evaluation.
 
     Args:
         subject: see `Subject`.
@@ -80,7 +81,7 @@ def order_of_strength(subject: Subject, source: nn.Module | None = None) -> Find
     iterations, samples = effort.slopes
     slopes = {"iterations": iterations, "samples": samples, "learning_rate": epsilon / 4, "delta": epsilon / 10}
     blind = partial(spsa, epsilon=epsilon, seed=seed, **slopes)
-    kinds = {"noise": (noise, some), "without gradients": (square if effort.gradient_free == "square" else blind, some)}
+    kinds = {"noise": (noise, some), "queries": (square if effort.gradient_free == "square" else blind, some)}
     if source is not None:
         kinds["transfer"] = (partial(transferred, source=source, epsilon=epsilon, steps=effort.steps), everyone)
     standing = {name: _left(subject, name, attack, only) for name, (attack, only) in kinds.items()}
@@ -111,7 +112,8 @@ def _judged(subject: Subject, standing: dict[str, Bool[Tensor, " N"]], few: int)
     on_some = {name: int((ours & ~standing[name]).sum()) for name in FEW}
     left = {n: m.float().mean().item() for n, m in [*standing.items(), ("worst case", worst)] if n not in FEW}
     seen = ", ".join(f"{name} {percent(share)}" for name, share in left.items())
-    seen += "; of " + f"{few} that withstand " + ", ".join(f"{name} fells {n}" for name, n in on_some.items())
+    if few:
+        seen += "; " + ", ".join(f"{name} {count}" for name, count in on_some.items()) + f" of {few} felled"
     evidence = {
         "accuracy": {name: round(share, 6) for name, share in left.items()},
         "run on the first that withstand": few,
