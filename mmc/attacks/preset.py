@@ -170,11 +170,10 @@ class Preset:
             given["objective"] = (LADDER | TARGETED)[self.objective]
         if self.targeted:
             given["targets"] = random_targets(x, y, classes, seed)
-        if not self.nearest:
-            given["epsilon"] = self.epsilon
-        given |= {"norm": self.norm, "seed": seed, "budget": max(budget, 2)}
+        offered = {"seed": seed, "norm": self.norm, "budget": max(budget, 2)}
+        offered |= {} if self.nearest else {"epsilon": self.epsilon}
         taken = inspect.signature(attack).parameters
-        found = attack(model, x, y, **{name: value for name, value in given.items() if name in taken})
+        found = attack(model, x, y, **given, **{name: value for name, value in offered.items() if name in taken})
         return found if isinstance(found, tuple) else (found, ())
 
     def misfit(self, model: nn.Module, classes: int) -> str:

@@ -54,7 +54,8 @@ def run_suite(
         epsilon: another radius for every attack in L-inf, in units of a pixel's range [0, 1].
         l2: likewise in L2. Attacks that look for the nearest image are judged at it; without it, at any distance.
         seed: of random starts, of draws and of target classes.
-        batch_size: images attacked at once, and the most in one forward pass; it bounds the memory.
+        batch_size: images attacked at once, and the most in one forward pass: it bounds the memory. Not bound by it are
+            AutoAttack, with batches of 250, and HopSkipJump, which asks for hundreds of decisions on one image at once.
         report: called with the preset and how many images it has done, after each batch.
 
     Returns:
