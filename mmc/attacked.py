@@ -55,7 +55,7 @@ class Plan:
     steps: int = 20
     presets: tuple[str, ...] = ()
     costly: tuple[str, ...] = ()
-    few: int = 200
+    few: int = 100
     sources: tuple[str, ...] = ()
     carrier: str = "mim10-margin-8"
 
@@ -70,10 +70,10 @@ def plans() -> dict[str, Plan]:
         found.append(
             Plan(
                 cifar[loss],
-                500,
+                200,
                 (2 / 255, 8 / 255),
                 presets=tuple(f"pgd{steps}-{rung}-8" for steps in (10, 50) for rung in rungs[loss]),
-                costly=("spsa10-margin-8",),
+                costly=("spsa10-margin-8",) if loss == "MMC" else (),
                 sources=(cifar[other].slug,),
             )
         )

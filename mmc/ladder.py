@@ -24,9 +24,9 @@ SOURCE = "ours: one optimiser and one budget for every objective"
 #: The rungs by what the climb asks for, weak before strong; the last takes every other class for its target in turn.
 EVERY_PAIR = "every pair"
 RUNGS = ("cross-entropy", "own center", "nearest other center", "margin", EVERY_PAIR)
-#: Relatives: the margin over a spread of logits; toward the center of one class drawn at random, and of each in turn.
-DLR, ONE_CENTER, EVERY_CENTER = "DLR", "one target center", "every target center"
-RELATIVES = (DLR, ONE_CENTER, EVERY_CENTER)
+#: Relatives: toward the center of one class drawn at random, and of each in turn; margin and pair over a spread.
+ONE_CENTER, EVERY_CENTER, DLR, EVERY_DLR = "one target center", "every target center", "DLR", "every target DLR"
+RELATIVES = (ONE_CENTER, EVERY_CENTER, DLR, EVERY_DLR)
 #: What a model without centers has not.
 CENTERED = ("own center", "nearest other center", ONE_CENTER, EVERY_CENTER)
 
@@ -47,7 +47,7 @@ def rungs(model: nn.Module, x: Float[Tensor, "N C H W"], *, epsilon: float, step
 
 
 def _rung(name: str, epsilon: float, steps: int, others: int) -> Preset:
-    each = {EVERY_PAIR: "pairwise margin", EVERY_CENTER: "target center"}
+    each = {EVERY_PAIR: "pairwise margin", EVERY_CENTER: "target center", EVERY_DLR: "target DLR"}
     objective = "target center" if name == ONE_CENTER else each.get(name, name)
     starts = {} if name in each else {"restarts": others}
     return Preset(
