@@ -75,7 +75,7 @@ def climb(
     only: Iterable[str] = (),
     batch_size: int = 100,
 ) -> tuple[dict[str, str], Outcome]:
-    """Run the ladder: the slug of each rung, and what was found.
+    """Run the ladder: the slug of each rung that the model allows, and what was found.
 
     Args:
         model: in eval mode.
@@ -88,7 +88,7 @@ def climb(
     """
     presets = {n: p for n, p in rungs(model, x, epsilon=epsilon, steps=steps).items() if not only or n in only}
     found = run_suite(model, x, y, presets.values(), seed=seed, batch_size=batch_size)
-    return {name: preset.slug for name, preset in presets.items()}, found
+    return {name: preset.slug for name, preset in presets.items() if preset.slug in found.attacks}, found
 
 
 def headings(
