@@ -17,7 +17,17 @@ OPEN = "open"
 VERDICTS = (HOLDS, CORRECTED, FAILS, OPEN)
 
 #: The rooms of the ledger, in the order of the book.
-TOPICS = ("contours", "density", "gsce_density", "curse", "centers", "convergence", "experiments", "training")
+TOPICS = (
+    "contours",
+    "density",
+    "gsce_density",
+    "curse",
+    "centers",
+    "convergence",
+    "experiments",
+    "training",
+    "switching",
+)
 
 
 @dataclass(frozen=True)

@@ -158,22 +158,3 @@ def repeated_margin(share: sp.Expr, num_classes: sp.Expr) -> sp.Expr:
     """
     rest = 1 - share
     return sp.log(share / rest) + sp.log((num_classes - 1 - rest) / rest)
-
-
-def turns_own(own: sp.Expr, other: sp.Expr, num_classes: sp.Expr, share: sp.Expr, switched: sp.Expr) -> sp.Expr:
-    """dh_y/dt of a batch whose examples take turns: a share of the time lambda times one-vs-rest, else cross-entropy.
-
-    Args:
-        own: h_y.
-        other: h_k, the same for all wrong classes.
-        num_classes: L >= 2.
-        share: of the batch that is switched, between 0 and 1.
-        switched: lambda >= 0.
-    """
-    return share * switched / (1 + sp.exp(own)) + (1 - share) * flow.softmax_error(own - other, num_classes)
-
-
-def turns_other(own: sp.Expr, other: sp.Expr, num_classes: sp.Expr, share: sp.Expr, switched: sp.Expr) -> sp.Expr:
-    """dh_k/dt of a batch whose examples take turns; args as `turns_own`."""
-    wrong = flow.softmax_error(own - other, num_classes) / (num_classes - 1)
-    return -share * switched / (1 + sp.exp(-other)) - (1 - share) * wrong

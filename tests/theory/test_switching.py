@@ -216,15 +216,3 @@ def test_repeated_margin_minimises_the_expected_loss(num_classes, share):
 
     h = minimize(expected, np.zeros(num_classes), tol=1e-12).x
     assert float(numeric(switching.repeated_margin)(share, num_classes)) == pytest.approx(h[0] - h[1], abs=1e-4)
-
-
-@few
-@given(num_classes=classes, share=st.floats(0, 1), switched=weights, own=st.floats(-3, 5), other=st.floats(-5, 3))
-def test_turns_are_the_gradient_of_the_mixture(num_classes, share, switched, own, other):
-    def mixture(h):
-        return share * switched * answers_loss(h) + (1 - share) * softmax_loss(h)
-
-    expected = -gradient(mixture, even(num_classes, own, other))
-    arguments = (own, other, num_classes, share, switched)
-    assert float(numeric(switching.turns_own)(*arguments)) == pytest.approx(expected[0], abs=1e-6)
-    assert float(numeric(switching.turns_other)(*arguments)) == pytest.approx(expected[1], abs=1e-6)
