@@ -154,7 +154,7 @@ class Preset:
             x: images in [0, 1].
             y: labels.
             seed: of random starts, of draws and of target classes.
-            budget: the most images in one forward pass, where an attack makes several of each.
+            budget: the most images in one forward pass, two at least, where an attack makes several of each.
 
         Raises:
             NotApplicableError: attack or objective are not defined for this model.
