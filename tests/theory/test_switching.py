@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from mmc.theory import switching
 from mmc.theory.numeric import numeric
 
-few = settings(max_examples=20)
+few = settings(max_examples=12)
 classes, weights = st.integers(2, 40), st.floats(0.1, 5)
 TIMES = np.array([0.3, 2.0, 40.0])
 
@@ -65,21 +65,6 @@ def test_logit_margin_loss_is_the_best_wrong_logit_over_the_own(h):
 @given(x=st.floats(0, 300), slope=st.floats(0.2, 100))
 def test_balance_solves_its_equation_also_where_the_exponential_is_huge(x, slope):
     assert float(numeric(switching.balance)(np.exp(x) + slope * x, slope)) == pytest.approx(x, rel=1e-9, abs=1e-9)
-
-
-@pytest.mark.parametrize(("num_classes", "weight"), [(2, 1.0), (3, 0.4), (10, 2.5)])
-def test_margins_are_those_of_the_flows_of_all_logits(num_classes, weight):
-    h = flown(softmax_loss, num_classes, TIMES, weight)
-    np.testing.assert_allclose(h[:, 1:], h[:, 1:2].repeat(num_classes - 1, 1), atol=1e-7)
-    np.testing.assert_allclose(h.sum(1), 0, atol=1e-7)
-    margin = h[:, 0] - h[:, 1]
-    np.testing.assert_allclose(numeric(switching.cross_entropy_margin)(TIMES, num_classes, weight), margin, rtol=1e-6)
-    np.testing.assert_allclose(numeric(switching.cross_entropy_time)(margin, num_classes, weight), TIMES, rtol=1e-5)
-    h = flown(answers_loss, num_classes, TIMES, weight)
-    np.testing.assert_allclose(h[:, 1:], -h[:, :1].repeat(num_classes - 1, 1), atol=1e-7)
-    margin = h[:, 0] - h[:, 1]
-    np.testing.assert_allclose(numeric(switching.one_vs_rest_margin)(TIMES, weight), margin, rtol=1e-6)
-    np.testing.assert_allclose(numeric(switching.one_vs_rest_time)(margin, weight), TIMES, rtol=1e-5)
 
 
 def test_weight_is_one_unless_told():
@@ -146,7 +131,7 @@ def test_lead_vanishes_where_the_margins_cross(num_classes, switched):
         assert float(numeric(switching.crossing_classes)(growth)) == pytest.approx(num_classes, rel=1e-6)
 
 
-@pytest.mark.parametrize(("num_classes", "switched"), [(5, 1.0), (10, 1.0), (10, 0.4), (50, 0.7)])
+@pytest.mark.parametrize(("num_classes", "switched"), [(5, 1.0), (10, 1.0), (10, 0.4), (20, 0.7)])
 def test_even_pace_margin_is_where_the_gradients_change_order(num_classes, switched):
     def faster(margin):
         h = even(num_classes, margin / 2, -margin / 2)
@@ -216,3 +201,18 @@ def test_repeated_margin_minimises_the_expected_loss(num_classes, share):
 
     h = minimize(expected, np.zeros(num_classes), tol=1e-12).x
     assert float(numeric(switching.repeated_margin)(share, num_classes)) == pytest.approx(h[0] - h[1], abs=1e-4)
+
+
+@pytest.mark.parametrize(("num_classes", "weight"), [(2, 1.0), (3, 0.4), (6, 2.5)])
+def test_margins_are_those_of_the_flows_of_all_logits(num_classes, weight):
+    h = flown(softmax_loss, num_classes, TIMES, weight)
+    np.testing.assert_allclose(h[:, 1:], h[:, 1:2].repeat(num_classes - 1, 1), atol=1e-7)
+    np.testing.assert_allclose(h.sum(1), 0, atol=1e-7)
+    margin = h[:, 0] - h[:, 1]
+    np.testing.assert_allclose(numeric(switching.cross_entropy_margin)(TIMES, num_classes, weight), margin, rtol=1e-6)
+    np.testing.assert_allclose(numeric(switching.cross_entropy_time)(margin, num_classes, weight), TIMES, rtol=1e-5)
+    h = flown(answers_loss, num_classes, TIMES, weight)
+    np.testing.assert_allclose(h[:, 1:], -h[:, :1].repeat(num_classes - 1, 1), atol=1e-7)
+    margin = h[:, 0] - h[:, 1]
+    np.testing.assert_allclose(numeric(switching.one_vs_rest_margin)(TIMES, weight), margin, rtol=1e-6)
+    np.testing.assert_allclose(numeric(switching.one_vs_rest_time)(margin, weight), TIMES, rtol=1e-5)
