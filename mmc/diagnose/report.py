@@ -116,30 +116,36 @@ class Report:
 
     def heading(self) -> str:
         """What was diagnosed, in a line."""
-        about = self.about
-        return f"{about['model']}, {about['norm']} epsilon {radius(about['epsilon'])}, effort {about['effort']}"
+        about, size = self.about, radius(self.about["epsilon"])
+        size = size if "/" in size else f"{about['epsilon']:.4g}"
+        return f"{about['model']}, {about['norm']} epsilon {size}, effort {about['effort']}"
 
     def footing(self) -> str:
         """What made it, in a line."""
         return "; ".join(str(self.made[key]) for key in ("versions", "hardware", "commit") if key in self.made)
 
     def __str__(self) -> str:
-        """One page of plain text."""
+        """One page of plain text; where much is raised, in shorter words."""
+        pages = (self._page(seen, remedy) for seen, remedy in ((3, 2), (2, 2), (2, 1), (1, 1)))
+        return "\n".join(next((page for page in pages if len(page) <= LINES), []) or self._page(1, 1))
+
+    def _page(self, seen: int, remedy: int) -> list[str]:
+        """The page's lines, with so many at most for what a check saw and for a remedy."""
         lines = ["IS THE EVALUATION SOUND?", *_wrapped(self.heading()), "=" * WIDTH]
         for sentence in self.summary():
             lines += _wrapped(sentence)
         lines.append("-" * WIDTH)
         for finding in self.findings:
             start = f"{finding.check} {finding.name:<25.25} {MARKS[finding.verdict]:<8}"
-            lines += _wrapped(finding.seen, start, most=2)
+            lines += _wrapped(finding.seen, start, seen)
         if self.raised:
             lines += ["-" * WIDTH, "WHAT TO DO"]
-            for remedy, names in self._remedies().items():
-                lines += _wrapped(f"{remedy} ({', '.join(names)})", "- ", most=2)
+            for words, names in self._remedies().items():
+                lines += _wrapped(f"{words} ({', '.join(names)})", "- ", remedy)
         if self.made:
             seconds = f"{self.made['seconds']:.0f} s; " if "seconds" in self.made else ""
             lines += ["-" * WIDTH, *_wrapped(seconds + self.footing(), most=2)]
-        return "\n".join(lines)
+        return lines
 
     def markdown(self) -> str:
         """The same page as Markdown."""
