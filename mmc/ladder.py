@@ -31,32 +31,35 @@ RELATIVES = (ONE_CENTER, EVERY_CENTER, DLR, EVERY_DLR)
 CENTERED = ("own center", "nearest other center", ONE_CENTER, EVERY_CENTER)
 
 
-def rungs(model: nn.Module, x: Float[Tensor, "N C H W"], *, epsilon: float, steps: int = 20) -> dict[str, Preset]:
+def rungs(
+    model: nn.Module, x: Float[Tensor, "N C H W"], *, epsilon: float, steps: int = 20, starts: int | None = None
+) -> dict[str, Preset]:
     """The rungs that a model allows, by what they climb, each with (L - 1) `steps` gradient steps for an image.
 
     Args:
         model: maps images in [0, 1] to L logits.
         x: some images.
         epsilon: radius of the L-inf ball in units of a pixel's range [0, 1].
-        steps: of one climb: from one of L - 1 random starts, or toward one of L - 1 targets.
+        steps: of one climb, from one of the random starts or toward one of L - 1 targets.
+        starts: L - 1 where not given; fewer of them, and the budgets are no longer the same.
     """
-    others, centered = num_classes(model, x) - 1, has_centers(model)
+    starts, centered = num_classes(model, x) - 1 if starts is None else starts, has_centers(model)
     return {
-        name: _rung(name, epsilon, steps, others) for name in (*RUNGS, *RELATIVES) if centered or name not in CENTERED
+        name: _rung(name, epsilon, steps, starts) for name in (*RUNGS, *RELATIVES) if centered or name not in CENTERED
     }
 
 
-def _rung(name: str, epsilon: float, steps: int, others: int) -> Preset:
+def _rung(name: str, epsilon: float, steps: int, starts: int) -> Preset:
     each = {EVERY_PAIR: "pairwise margin", EVERY_CENTER: "target center", EVERY_DLR: "target DLR"}
     objective = "target center" if name == ONE_CENTER else each.get(name, name)
-    starts = {} if name in each else {"restarts": others}
+    options = {"steps": steps} if name in each else {"steps": steps, "restarts": starts}
     return Preset(
         "ladder-" + name.replace(" ", "-"),
         f"APGD, {name}",
         "apgd_all_targets" if name in each else "apgd",
         "weak" if name == "cross-entropy" else "the paper's" if "center" in name else "adaptive",
         SOURCE,
-        tuple({"steps": steps, **starts}.items()),
+        tuple(options.items()),
         objective=objective,
         targeted=name == ONE_CENTER,
         norm="linf",
@@ -71,6 +74,7 @@ def climb(
     *,
     epsilon: float,
     steps: int = 20,
+    starts: int | None = None,
     seed: int = 0,
     only: Iterable[str] = (),
     batch_size: int = 100,
@@ -81,12 +85,14 @@ def climb(
         model: in eval mode.
         x: images in [0, 1].
         y: labels.
-        epsilon: see `rungs`; so is steps.
+        epsilon: see `rungs`; so are steps and starts.
         seed: of starts and targets.
         only: some rungs; all that the model allows where none is named.
         batch_size: images attacked at once.
     """
-    presets = {n: p for n, p in rungs(model, x, epsilon=epsilon, steps=steps).items() if not only or n in only}
+    presets = {
+        n: p for n, p in rungs(model, x, epsilon=epsilon, steps=steps, starts=starts).items() if not only or n in only
+    }
     found = run_suite(model, x, y, presets.values(), seed=seed, batch_size=batch_size)
     return {name: preset.slug for name, preset in presets.items() if preset.slug in found.attacks}, found
 
