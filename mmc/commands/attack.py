@@ -82,6 +82,7 @@ def attack(
     """
     from mmc import networks
     from mmc.attacks import run_suite
+    from mmc.attacks.preset import num_classes
     from mmc.attacks.presets import chosen
     from mmc.files import digest_files, write_text
 
@@ -97,7 +98,9 @@ def attack(
         model = networks.opened(spec, trained_seed, file)
         data = networks.dataset(*networks.data_of(spec))
         test = data.test.first(num)
-        with _progress(len(test), len(presets)) as report:
+        classes = num_classes(model, test.x)
+        fitting = sum(not preset.misfit(model, classes) for preset in presets)
+        with _progress(len(test), fitting) as report:
             found = run_suite(model, test.x, test.y, presets, seed=seed, batch_size=batch_size, report=report)
         say(f"{net}: {spec.loss} on {spec.dataset}, the first {len(test)} test images, attacked with seed {seed}")
         _tell(found)
@@ -196,8 +199,8 @@ def _tell(found: Any) -> None:
             say(f"{slug}: median distance {median} of the images that were right, in L2")
         for note in one.notes:
             say(f"{slug} warned: {note}")
-    for slug, reason in found.not_applicable.items():
-        say(f"{slug} was not run: {reason}")
+    for reason in dict.fromkeys(found.not_applicable.values()):
+        say(f"not run, {reason}: {', '.join(slug for slug, why in found.not_applicable.items() if why == reason)}")
     labels = {one.label for one in found.attacks.values()}
     for label, meaning in LABELS.items():
         if label in labels:
