@@ -55,7 +55,7 @@ class Plan:
     steps: int = 20
     presets: tuple[str, ...] = ()
     costly: tuple[str, ...] = ()
-    few: int = 100
+    few: int = 200
     sources: tuple[str, ...] = ()
     carrier: str = "mim10-margin-8"
 
@@ -70,7 +70,7 @@ def plans() -> dict[str, Plan]:
         found.append(
             Plan(
                 cifar[loss],
-                200,
+                500,
                 (2 / 255, 8 / 255),
                 presets=tuple(f"pgd{steps}-{rung}-8" for steps in (10, 50) for rung in rungs[loss]),
                 costly=("spsa10-margin-8",) if loss == "MMC" else (),
