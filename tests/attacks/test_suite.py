@@ -237,6 +237,22 @@ def test_autoattacks_batches_and_warnings(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.attacks["autoattack-8"].notes == ("beware", "of 6", "of 4")
 
 
+def test_the_seed_reaches_every_attack_and_what_was_wrong_stays_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, y = case(2, count=10)
+    heard = []
+
+    def craft(self: Preset, model, x, y, *, seed, budget):
+        heard.append(seed)
+        return rightly[: len(x)], ()
+
+    rightly, wrong = x.clone(), x.clone()
+    wrong[:3] = x[(y != y[0]).nonzero()[0]]  # images of another class, which the attack puts right
+    monkeypatch.setattr(Preset, "craft", craft)
+    found = run_suite(model, wrong, y, ["noise", "rotation"], seed=9)
+    assert heard == [9, 9] and found.seed == 9 and not found.clean[0]
+    assert all(one.correct.equal(found.clean) for one in found.attacks.values())
+
+
 @few
 @given(seed=seeds)
 def test_survivors_and_a_suite_agree(seed: int) -> None:
