@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from mmc import lab
-from mmc.attacks import OBJECTIVES, WORST, applicable, correct, survivors, zero_gradient_share
+from mmc.attacks import OBJECTIVES, WORST, applicable, correct, run_suite, survivors, zero_gradient_share
+from mmc.attacks.outcome import Outcome
+from mmc.attacks.presets import chosen
 from mmc.data import Dataset
 from mmc.features import feature_statistics
 from mmc.files import clear_leftovers, one_at_a_time, write_text
@@ -35,6 +37,7 @@ from mmc.training import Progress
 # What chapters need of the networks, by one name.
 __all__ = [
     "attack",
+    "attack_by_name",
     "clean_accuracy",
     "dataset",
     "evaluate",
@@ -44,6 +47,7 @@ __all__ = [
     "measure",
     "net_folder",
     "opened",
+    "outcome",
     "record",
     "settle",
     "trained",
@@ -94,7 +98,29 @@ def evaluate(model: Classifier, data: Dataset, evaluation: Evaluation, seed: int
         values |= attack(model, data, evaluation, seed)
     if evaluation.features:
         values["features"] = feature_statistics(model, data.train, data.num_classes)
+    if evaluation.suite:
+        values["suite"] = attack_by_name(model, data, evaluation, seed).to_json()
     return values
+
+
+def attack_by_name(model: Classifier, data: Dataset, evaluation: Evaluation, seed: int = 0) -> Outcome:
+    """Every verdict of the evaluation's suite, at each of its radii.
+
+    Raises:
+        ValueError: an unknown name, or a radius that none of the attacks takes.
+    """
+    l2, test = evaluation.l2 or None, data.test.first(evaluation.num_attacked)
+    asked = [p for radius in evaluation.radii or (None,) for p in chosen(evaluation.suite, radius, l2)]
+    return run_suite(model, test.x, test.y, chosen(asked), seed=seed)
+
+
+def outcome(run: dict[str, Any]) -> Outcome:
+    """The verdicts that a record's run holds; the inverse of what `measure` keeps.
+
+    Raises:
+        KeyError: the run was not attacked by name.
+    """
+    return Outcome.from_json(run["values"]["suite"])
 
 
 def measure(spec: Spec, seed: int, *, place: Path | None = None, **options: Any) -> dict[str, Any]:
@@ -112,6 +138,8 @@ def measure(spec: Spec, seed: int, *, place: Path | None = None, **options: Any)
     values = {"curve": curve, **evaluate(model, dataset(*data_of(spec)), spec.evaluation, seed)}
     measured = {key: here[key] for key in ("commit", "code", "versions", "hardware", "device")}
     measured["seconds"] = round(time.monotonic() - started, 1)
+    if "suite" in values:  # times are no values: a rerun gives the verdicts again, and not these
+        measured["cost"] = values["suite"].pop("cost")
     return {"seed": seed, "values": values, "made": {"revision": current(spec).number, **made, "measured": measured}}
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmc import catalogue, experiments, features, lab, networks
+from mmc.attacks import correct
 from mmc.lab import SCALES, Evaluation, Record, Spec, StaleRecordError, revisions
 from mmc.lab.revisions import Revision
 from mmc.losses import LOSSES
@@ -279,7 +280,9 @@ def test_direction_dim_is_d_for_even_directions_and_1_for_a_line() -> None:
 
 def test_experiments_that_ask_for_the_same_network_train_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other attacks, another experiment, another scale: the network is opened and gives the same numbers."""
-    spec = Spec("trial", "smoke", "digits", "mlp", "MMC", recipe=TINY, evaluation=Evaluation((0.1,), 3, num_attacked=40))
+    spec = Spec(
+        "trial", "smoke", "digits", "mlp", "MMC", recipe=TINY, evaluation=Evaluation((0.1,), 3, num_attacked=40)
+    )
     first = experiments.record(spec, (0,))
     place = experiments.net_folder(spec, 0)
     assert not (place / "checkpoint").exists()
@@ -312,3 +315,18 @@ def test_a_network_folder_of_another_identity_is_trained_anew_and_damage_is_name
     (place / "weights.safetensors").write_bytes(b"half")
     with pytest.raises(ValueError, match="damaged"):
         experiments.trained(spec, 0, place=place)
+
+
+def test_a_suite_in_an_evaluation_keeps_every_verdict() -> None:
+    evaluation = Evaluation(suite=("quick", "noise"), radii=(0.1, 0.2), num_attacked=60)
+    spec = Spec("trial", "smoke", "digits", "mlp", "MMC", recipe=TINY, evaluation=evaluation)
+    (run,) = lab.read(lab.path(experiments.record(spec, (0,)).spec)).runs
+    found = experiments.outcome(run)
+    assert len(found.attacks) == 2 * 3 + 1 and set(found.worst) == {"L-inf 0.1", "L-inf 0.2", "noise 0.05"}
+    assert "cost" not in run["values"]["suite"] and set(run["made"]["measured"]["cost"]) == set(found.attacks)
+    model = experiments.opened(spec, 0, experiments.net_folder(spec, 0) / "weights.safetensors")
+    test = experiments.dataset("digits").test.first(60)
+    assert found.clean.equal(correct(model, test.x, test.y))
+    assert experiments.measure(spec, 0)["values"] == run["values"]
+    with pytest.raises(ValueError, match="no preset or suite 'pgd'"):
+        experiments.record(spec.with_changes(suite=("pgd",), tag="other"), (0,))

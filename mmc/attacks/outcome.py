@@ -133,7 +133,7 @@ class Outcome:
             preset = Preset(**found["preset"] | {"options": tuple(found["preset"]["options"].items())})
             away = found.get("distances")
             distances = None if away is None else _from_finite(away)
-            notes, cost = tuple(found.get("notes", ())), values["cost"].get(slug, {})
+            notes, cost = tuple(found.get("notes", ())), values.get("cost", {}).get(slug, {})
             attacks[slug] = Attacked(preset, found["label"], mask_of(found["correct"], count), distances, notes, **cost)
         return cls(mask_of(values["clean"]["correct"], count), attacks, values["not_applicable"], values["seed"])
 

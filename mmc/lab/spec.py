@@ -24,6 +24,9 @@ class Evaluation:
         restarts: random starts of PGD.
         num_attacked: how many test images, from the first.
         features: are the statistics of the training features measured?
+        suite: attacks and suites by name, see `mmc.attacks.presets`; every verdict is kept.
+        radii: L-inf radii in place of those in the attacks' names; empty leaves them.
+        l2: an L2 radius likewise; 0 leaves it.
     """
 
     epsilons: tuple[float, ...] = ()
@@ -31,6 +34,9 @@ class Evaluation:
     restarts: int = 1
     num_attacked: int = 1000
     features: bool = False
+    suite: tuple[str, ...] = ()
+    radii: tuple[float, ...] = ()
+    l2: float = 0.0
 
 
 @dataclass(frozen=True)
