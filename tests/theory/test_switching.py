@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, minimize
@@ -145,6 +145,8 @@ def test_even_pace_margin_is_where_the_gradients_change_order(num_classes, switc
 
 @few
 @given(num_classes=classes, switched=weights, weight=weights, power=st.floats(-1, 12))
+@example(num_classes=3, switched=0.7, weight=1.3, power=0.5)
+@example(num_classes=12, switched=1.6, weight=0.6, power=1.5)
 def test_bounds_enclose_the_ratio_and_are_one_step_of_the_fixed_point(num_classes, switched, weight, power):
     time = 10**power
     top, bottom = margins(time, num_classes, switched, weight)
