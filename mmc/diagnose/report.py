@@ -104,14 +104,15 @@ class Report:
         verdicts = [finding.verdict for finding in self.findings]
         counted = ", ".join(f"{verdicts.count(v)} {v}" for v in reversed(VERDICTS[:3]))
         rest = verdicts.count(VERDICTS[3])
-        failed = "Not sound" if not self.sound else "Nothing speaks against it" if not self.raised else "Sound so far"
+        verdict = "Sound, with warnings" if self.raised else "Nothing speaks against it"
+        verdict = verdict if self.sound else "Not sound"
         return [
             f"Report at most {percent(left)} robust accuracy: {round(left * images)} of {images} stand in the worst"
             f" case over everything run (95 % interval {100 * low:.1f} to {percent(high)}).",
             f"The attack under evaluation ({self.about['attack']}) says {percent(accuracy['reported'])}: "
             + (f"{over:.1f} points too many." if over > 0 else "the same.")
             + f" Clean accuracy {percent(accuracy['clean'])}.",
-            f"{failed}: of {len(verdicts) - rest} checks {counted}; {rest} not applicable.",
+            f"{verdict}: of {len(verdicts) - rest} checks {counted}; {rest} not applicable.",
         ]
 
     def heading(self) -> str:

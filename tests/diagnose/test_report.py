@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import random
+import re
 from functools import partial
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def test_the_page_stays_one_page_where_everything_is_raised(made: Report) -> Non
     assert len(page.splitlines()) <= LINES and max(map(len, page.splitlines())) <= WIDTH
     raised = tuple(dataclasses.replace(f, verdict="failed") for f in made.findings)
     assert len(str(dataclasses.replace(made, findings=raised)).splitlines()) <= LINES
+
+
+def test_the_example_in_the_reference_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    page = Path(__file__).resolve().parents[2] / "book" / "api" / "diagnose.md"
+    [example] = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "diagnose.md", "exec"), {"__name__": "example"})
+    assert str(Report.read(tmp_path / "report.json")) in capsys.readouterr().out
 
 
 def test_findings_are_found_by_name(made: Report) -> None:
