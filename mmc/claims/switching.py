@@ -34,7 +34,7 @@ def flow_margins(one_vs_rest: bool, num_classes: int, weight: float, log_times: 
 @claim(
     "ovr-doubles-margins",
     paper="SOVR",
-    source="abstract; its theorem on a simple problem, whose exact wording was not at hand",
+    source="Kanai et al., abstract; its theorem on a simple problem, whose exact wording was not at hand",
     printed=r"One-vs-rest increases logit margins two times larger than the weighted cross-entropy loss does, for a"
     r" simple problem. Read here: logits that are free, start at zero and follow the gradient flow, at every time.",
     exact=r"Eventually. For every number of classes $L$ and all weights the ratio of the margins tends to $2$ as"
@@ -71,7 +71,7 @@ def ovr_doubles_margins() -> Finding:
 @claim(
     "weights-and-margins",
     paper="SOVR",
-    source="abstract, on importance-aware methods; read here for free logits under weighted cross-entropy",
+    source="Kanai et al., abstract, on importance-aware methods; read here for free logits and weighted cross-entropy",
     printed=r"Weights do not increase the logit margins of important samples, but decrease those of less important"
     r" ones, compared with cross-entropy.",
     exact=r"A weight $w$ changes the margin of a free logit in both directions, and in the end by $\log w$, however"
@@ -103,7 +103,7 @@ NETWORKS = (
 
 
 def _open(name: str, printed: str, missing: str, rules: str = "AT, GAIRAT, MAIL, MART, EWAT, SOVR") -> None:
-    source, missing = "abstract; Experiments", NETWORKS.format(rules=rules) + missing
+    source, missing = "Kanai et al., abstract; experiments", NETWORKS.format(rules=rules) + missing
     open_claim(name, paper="SOVR", source=source, printed=printed, missing=missing, chapter="switching")
 
 
