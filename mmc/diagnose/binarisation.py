@@ -3,7 +3,9 @@
 Around an image, many inner points of the ball and one point on its border are told apart by a readout of two classes
 on the model's features. So the border point fools, and the attack must find it or another. Source: Zimmermann et al.
 2022. What is ours: the readout is the linear discriminant in closed form, and it is given the two logits of a
-center-based head whose gap at the image is the model's own, so that what blinds an attack there blinds it here.
+center-based head whose gap at the image is the model's own, so that softmax saturates here as it does there. Yet inner
+points come near the border by construction, so an attack from a random start may pass and be blind on the model: the
+test can fail an attack, and prove none.
 """
 
 from __future__ import annotations
