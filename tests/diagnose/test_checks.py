@@ -134,6 +134,22 @@ def test_zero_gradients_are_counted_per_objective_and_judged_by_the_one_that_is_
     assert zero_gradients(subject(saturated, no_op)).verdict == "warning"  # what it climbs is not known
 
 
+class Masked(Unhinged):
+    """Does not look at the first row of an image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = torch.ones_like(x)
+        seen[:, :, 0] = 0
+        return self.model(x * seen)
+
+
+def test_pixels_that_do_not_matter_are_no_missing_gradient() -> None:
+    masked = Masked(case()[0].model).eval()
+    here = subject(masked)
+    assert set(zero_gradients(here).evidence["shares"].values()) == {0.0}
+    assert unavailable_gradients(here).evidence["stuck"] == ""
+
+
 @settings(max_examples=2)
 @given(seed=st.integers(0, 50), loss=st.sampled_from(["MMC", "SCE"]))
 def test_accuracy_against_epsilon_is_the_exact_curve_for_the_exact_attack(seed: int, loss: str) -> None:
