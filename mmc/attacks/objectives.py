@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from mmc.losses.base import own
+from mmc.losses.base import margins, own
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -63,8 +63,7 @@ def nearest_other_center(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[T
 
 def margin(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
     """The largest other logit minus the label's: positive exactly where the model is fooled."""
-    logits = model(x)
-    return _without(logits, y).amax(1) - own(logits, y)
+    return margins(model(x), y)
 
 
 def dlr(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -79,7 +78,7 @@ def dlr(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"]) -> 
     if logits.shape[1] < 3:
         raise ValueError(f"the difference of logits ratio needs three classes or more, not {logits.shape[1]}")
     top = logits.topk(3, dim=1).values
-    return (_without(logits, y).amax(1) - own(logits, y)) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
+    return margins(logits, y) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
 
 
 def target_cross_entropy(

@@ -99,6 +99,14 @@ def others(scores: Float[Tensor, "N L"], y: Int[Tensor, " N"]) -> Float[Tensor, 
     return scores.gather(1, wrong + (wrong >= y[:, None]))
 
 
+def margins(scores: Float[Tensor, "N L"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """The largest other score minus the label's, max_{k != y} s_k - s_y: positive exactly where y does not win.
+
+    The label is masked by minus infinity, never by multiplication: the scores may have any sign.
+    """
+    return scores.scatter(1, y[:, None], -torch.inf).amax(1) - own(scores, y)
+
+
 def directions(z: Float[Tensor, "N d"], smallest: float = 1e-12) -> Float[Tensor, "N d"]:
     """Each feature over its norm; one of a norm up to `smallest` has no direction and gives zeros, with gradient zero.
 

@@ -15,6 +15,7 @@ from torch import nn
 from mmc.chance import seeded
 from mmc.data import Split
 from mmc.losses import LOSSES, build
+from mmc.losses.base import margins
 from mmc.models import Classifier, build_backbone, mlp
 from mmc.training import Recipe, accuracy, train
 from mmc.training.craft import ascend, frozen
@@ -36,7 +37,7 @@ from mmc.training.rules import (
     Standard,
     build_rule,
 )
-from mmc.training.rules.base import divergence, largest, margins
+from mmc.training.rules.base import divergence, largest
 
 few = settings(max_examples=10, deadline=None)
 seeds = st.integers(0, 10_000)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from mmc.losses.base import margins
 from mmc.training.craft import ascend, frozen, gradient_sign, noise
-from mmc.training.rules.base import Crafting, Moment, margins
+from mmc.training.rules.base import Crafting, Moment
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 
 from mmc.training.craft import MODES
 
@@ -102,12 +101,6 @@ class Crafting(Rule):
             return self
         share = progress / self.ramp
         return dataclasses.replace(self, epsilon=share * self.epsilon, step_size=share * self.step_size)
-
-
-def margins(logits: Float[Tensor, "N L"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """The logit-margin loss max_{k != y} l_k - l_y: positive exactly where the example is misclassified."""
-    label = F.one_hot(y, logits.shape[1]).bool()
-    return logits.masked_fill(label, -torch.inf).amax(1) - logits.gather(1, y[:, None]).squeeze(1)
 
 
 def divergence(logits: Float[Tensor, "N L"], other: Float[Tensor, "N L"]) -> Float[Tensor, " N"]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmc.losses.base import margins
 from mmc.training.craft import ascend, frozen, noise
-from mmc.training.rules.base import Crafting, Moment, margins
+from mmc.training.rules.base import Crafting, Moment
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

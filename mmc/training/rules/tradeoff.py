@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from mmc.losses.base import margins
 from mmc.losses.one_vs_rest import one_vs_rest
 from mmc.training.craft import ascend, frozen, noise
 from mmc.training.rules.adversarial import AT
-from mmc.training.rules.base import Crafting, Moment, divergence, largest, margins
+from mmc.training.rules.base import Crafting, Moment, divergence, largest
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmc.losses.base import margins
 from mmc.training.rules.adversarial import AT
-from mmc.training.rules.base import Moment, margins
+from mmc.training.rules.base import Moment
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
