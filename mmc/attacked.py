@@ -10,15 +10,15 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mmc import lab
-from mmc.attacks import PRESETS, Outcome, correct, run_suite, transfer_matrix, zero_gradient_share
+from mmc.attacks import PRESETS, WORST, Outcome, correct, run_suite, transfer_matrix, zero_gradient_share
 from mmc.attacks.objectives import LADDER
-from mmc.attacks.outcome import bits
+from mmc.attacks.outcome import bits, mask_of
 from mmc.attacks.preset import has_centers
 from mmc.catalogue import jobs
 from mmc.data import Split
@@ -27,6 +27,10 @@ from mmc.lab import Spec
 from mmc.ladder import CENTERED, climb, headings
 from mmc.models import Classifier
 from mmc.networks import ROOT, about, data_of, dataset, opened, provenance
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from torch import Tensor
 
 WEIGHTS = ROOT / "book" / "weights"
 SEED, BATCH = 0, 100
@@ -194,10 +198,31 @@ def found(name: str) -> dict[str, Any]:
     return lab.table(place(name), f"`python -m mmc.attacked {name}`")["parts"]
 
 
-def ladder(name: str, epsilon: float) -> tuple[dict[str, str], Outcome]:
-    """The recorded ladder of a network: the slug of each rung, and what was found."""
-    part = found(name)[ladder_at(epsilon)]
-    return part["rungs"], Outcome.from_json(part)
+def suite(name: str, part: str) -> Outcome:
+    """What the attacks of one part found on a network: a suite's outcome.
+
+    Args:
+        name: see `plans`.
+        part: `presets`, `costly`, or `ladder_at` of a radius.
+    """
+    return Outcome.from_json(found(name)[part])
+
+
+def left(name: str, epsilon: float) -> dict[str, Bool[Tensor, " N"]]:
+    """Which images stay correct on each rung of a network's ladder, and on all of them, under `WORST`.
+
+    Args:
+        name: see `plans`.
+        epsilon: one of the radii of the plan.
+    """
+    slugs, outcome = found(name)[ladder_at(epsilon)]["rungs"], suite(name, ladder_at(epsilon))
+    [worst] = outcome.worst.values()
+    return {rung: outcome.attacks[slug].correct for rung, slug in slugs.items()} | {WORST: worst}
+
+
+def transferred(name: str) -> dict[str, Bool[Tensor, " N"]]:
+    """Which images stay correct by the network on which they were crafted; its own name is the white-box attack."""
+    return {source: mask_of(text, len(text)) for source, text in found(name)["transfer"]["correct"].items()}
 
 
 if __name__ == "__main__":

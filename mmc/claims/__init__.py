@@ -26,6 +26,7 @@ TOPICS = (
     "convergence",
     "experiments",
     "training",
+    "attacks",
     "switching",
 )
 

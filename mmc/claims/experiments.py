@@ -191,13 +191,6 @@ _open(
     "adversarial training) under PGD and MIM.",
 )
 _open(
-    "masking-evidence",
-    "Experiments: black-box attacks",
-    "Accuracy under transfer and under SPSA shows that MMC's robustness does not come from masked gradients.",
-    "Transfer, SPSA, white-box and margin attacks on the same CIFAR-10 networks, ordered example by example: the "
-    "evidence counts only if no white-box attack is stronger than what it is offered against.",
-)
-_open(
     "adversarial-training",
     "Table of white-box adaptive attacks, CIFAR-10",
     "MMC is compatible with adversarial training: under untargeted PGD-50 at 8/255 it keeps 55.0 %, SCE 53.9 %.",
@@ -217,14 +210,6 @@ _open(
     "Adversarially trained MMC keeps 43.48 % under AutoAttack, where 55.0 % was claimed; without adversarial "
     "training one public reimplementation keeps 0.00 %.",
     "Standard AutoAttack on CIFAR-10 networks of our own, with and without adversarial training.",
-)
-_open(
-    "objective-ladder",
-    "Evaluations by others, after publication",
-    "Against MMC, objectives are ordered from weak to strong: cross-entropy of the logits, own center, nearest other "
-    "center, margin, every pairwise margin.",
-    "All five objectives on the same CIFAR-10 networks, compared example by example. The MNIST records hold three of "
-    "them.",
 )
 _open(
     "extra-linear-layer",
