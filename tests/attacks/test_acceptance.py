@@ -48,10 +48,10 @@ def test_all_targets_with_the_pairwise_margin_find_the_truth(norm: str) -> None:
 
 
 def test_carlini_wagner_is_never_below_the_exact_distance_and_near_it() -> None:
-    """At a small budget. With several classes an example may end at another boundary than the nearest."""
-    attack = partial(carlini_wagner, search_steps=6, iterations=300, learning_rate=0.01)
+    """At half the default budget: every image of every affine instance within two percent."""
+    attack = partial(carlini_wagner, search_steps=3, iterations=200)
     for instance in instances(3, norm="l2", images=24):
-        assert check_minimum_distance(attack, instance).median() <= 1.1
+        assert check_minimum_distance(attack, instance).max() <= 1.02
 
 
 def test_the_ladder_is_ordered_on_the_oracle() -> None:
