@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmc.attacks.apgd import apgd, apgd_all_targets, targets_by_rank
 from mmc.attacks.autoattack import autoattack, autoattack_with_flags
+from mmc.attacks.bisection import nearest_by_radius
 from mmc.attacks.boundary import hop_skip_jump
 from mmc.attacks.checks import correct, input_gradient, zero_gradient_share
 from mmc.attacks.cw import carlini_wagner, distances
@@ -69,6 +70,7 @@ __all__ = [
     "input_gradient",
     "margin",
     "mim",
+    "nearest_by_radius",
     "nearest_other_center",
     "own_center",
     "pairwise",

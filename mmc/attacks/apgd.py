@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmc.attacks.balls import check_norm, project, random_start, steepest
+from mmc.attacks.balls import Radius, check_norm, of, project, random_start, steepest
 from mmc.attacks.checks import confirm, correct, refuse_bad_input
 from mmc.attacks.climb import look
 from mmc.attacks.objectives import margin, pairwise
@@ -46,7 +46,7 @@ def apgd(
     x: Float[Tensor, "N C H W"],
     y: Int[Tensor, " N"],
     *,
-    epsilon: float,
+    epsilon: Radius,
     objective: Objective = margin,
     steps: int = 100,
     restarts: int = 1,
@@ -55,6 +55,8 @@ def apgd(
     targets: Int[Tensor, " N"] | None = None,
 ) -> Float[Tensor, "N C H W"]:
     """Ascend an objective by Auto-PGD, within epsilon of each image; arguments and result are those of `pgd`.
+
+    Here epsilon may be one radius for all examples, or one for each.
 
     Raises:
         ValueError: bad input, named.
@@ -69,9 +71,9 @@ def apgd(
     for restart in range(restarts):
         if not len(standing):
             break
-        own = [label[standing] for label in labels]
-        start = random_start(x[standing], epsilon, norm, seed, "apgd", restart)
-        result[standing], left = _climb(model, x[standing], own, start, objective, epsilon, steps, norm)
+        own, radius = [label[standing] for label in labels], of(epsilon, standing)
+        start = random_start(x[standing], radius, norm, seed, "apgd", restart)
+        result[standing], left = _climb(model, x[standing], own, start, objective, radius, steps, norm)
         standing = standing[left]
     confirm(x, result, epsilon, norm)
     return result
@@ -83,7 +85,7 @@ def _climb(
     labels: list[Tensor],
     start: Tensor,
     objective: Objective,
-    epsilon: float,
+    epsilon: Radius,
     steps: int,
     norm: str,
 ) -> tuple[Float[Tensor, "N C H W"], Bool[Tensor, " N"]]:
@@ -94,7 +96,7 @@ def _climb(
     best, best_gradient = start.clone(), torch.zeros_like(x)
     best_value = torch.full((count,), -torch.inf, dtype=x.dtype, device=x.device)
     value_before = best_value.clone()
-    size = torch.full((count,), 2.0 * epsilon, dtype=x.dtype, device=x.device)
+    size = torch.as_tensor(2.0 * epsilon, dtype=x.dtype, device=x.device).expand(count).clone()
     rises = torch.zeros(count, device=x.device)
     value_at_check, halved_at_check = best_value.clone(), torch.ones(count, dtype=torch.bool, device=x.device)
     checks, last_check = checkpoints(steps), 0
@@ -124,9 +126,10 @@ def _climb(
             gradient[halve] = best_gradient[back]
             last_check = step
         now, old, origin = here[live], before[live], x[live]
-        ahead = project(now + size[live][wide] * steepest(gradient, norm), origin, epsilon, norm)
+        radius = of(epsilon, live)
+        ahead = project(now + size[live][wide] * steepest(gradient, norm), origin, radius, norm)
         share = MOMENTUM if step else 1.0
-        after = project(now + share * (ahead - now) + (1 - share) * (now - old), origin, epsilon, norm)
+        after = project(now + share * (ahead - now) + (1 - share) * (now - old), origin, radius, norm)
         before[live], here[live] = now, after
     live = left.nonzero().flatten()
     if len(live):
@@ -153,7 +156,7 @@ def apgd_all_targets(
     x: Float[Tensor, "N C H W"],
     y: Int[Tensor, " N"],
     *,
-    epsilon: float,
+    epsilon: Radius,
     objective: Objective = pairwise,
     steps: int = 100,
     restarts: int = 1,
@@ -167,7 +170,7 @@ def apgd_all_targets(
     up a climb of the margin.
 
     Args:
-        model, x, y, epsilon, steps, restarts, seed, norm: see `pgd`.
+        model, x, y, epsilon, steps, restarts, seed, norm: see `apgd`.
         objective: a targeted one.
         most: how many targets, all where not given.
     """
@@ -181,6 +184,6 @@ def apgd_all_targets(
         if not len(standing):
             break
         chosen = (x[standing], y[standing])
-        result[standing] = apgd(model, *chosen, epsilon=epsilon, targets=targets[standing], **options)
+        result[standing] = apgd(model, *chosen, epsilon=of(epsilon, standing), targets=targets[standing], **options)
     confirm(x, result, epsilon, norm)
     return result

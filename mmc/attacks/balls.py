@@ -10,16 +10,27 @@ import torch
 from mmc.chance import seeded
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 NORMS = ("linf", "l2")
+#: A radius in units of a pixel's range [0, 1]: one for all examples, or one for each.
+Radius = float | torch.Tensor
 
 
 def check_norm(norm: str) -> None:
     """Refuse an unknown norm by name."""
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, not {norm!r}")
+
+
+def of(epsilon: Radius, rows: Int[Tensor, " M"]) -> Radius:
+    """The radii of some examples."""
+    return epsilon[rows] if isinstance(epsilon, torch.Tensor) else epsilon
+
+
+def _wide(epsilon: Radius) -> Radius:
+    return epsilon[:, None, None, None] if isinstance(epsilon, torch.Tensor) else epsilon
 
 
 def lengths(delta: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, " N"]:
@@ -31,18 +42,18 @@ def lengths(delta: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, " N"]:
 
 
 def project(
-    moved: Float[Tensor, "N C H W"], x: Float[Tensor, "N C H W"], epsilon: float, norm: str
+    moved: Float[Tensor, "N C H W"], x: Float[Tensor, "N C H W"], epsilon: Radius, norm: str
 ) -> Float[Tensor, "N C H W"]:
     """Bring images back within epsilon of x and into the box [0, 1].
 
     In L2 the ball comes first and the box second: as x lies in the box, cutting to it brings every pixel nearer to x.
     """
-    delta = moved - x
+    delta, epsilon = moved - x, _wide(epsilon)
     if norm == "linf":
         delta = delta.clamp(-epsilon, epsilon)
     else:
         size = lengths(delta, norm).clamp_min(1e-30)
-        delta = delta * (epsilon / size).clamp_max(1.0)[:, None, None, None]
+        delta = delta * (epsilon / _wide(size)).clamp_max(1.0)
     return (x + delta).clamp(0, 1)
 
 
@@ -73,12 +84,12 @@ def chance(x: Float[Tensor, "N C H W"], seed: int, *purpose: object) -> Float[Te
 
 
 def random_start(
-    x: Float[Tensor, "N C H W"], epsilon: float, norm: str, seed: int, *purpose: object
+    x: Float[Tensor, "N C H W"], epsilon: Radius, norm: str, seed: int, *purpose: object
 ) -> Float[Tensor, "N C H W"]:
     """A point of the ball for each image: uniform in L-inf; in L2 a uniform direction with a uniform length."""
     draws = chance(x, seed, *purpose)
     if norm == "linf":
-        return (x + epsilon * draws).clamp(0, 1)
+        return (x + _wide(epsilon) * draws).clamp(0, 1)
     normal = torch.erfinv(draws.clamp(-1 + 1e-6, 1 - 1e-6))
     share = chance(x[:, :1, :1, :1], seed, *purpose, "length").abs()
-    return project(x + epsilon * share * steepest(normal, "l2"), x, epsilon, norm)
+    return project(x + _wide(epsilon) * share * steepest(normal, "l2"), x, epsilon, norm)

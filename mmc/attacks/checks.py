@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmc.attacks.balls import lengths
+from mmc.attacks.balls import Radius, lengths
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -22,7 +22,7 @@ def refuse_bad_input(
     model: nn.Module,
     x: Float[Tensor, "N C H W"],
     y: Int[Tensor, " N"],
-    epsilon: float,
+    epsilon: Radius,
     targets: Int[Tensor, " N"] | None = None,
 ) -> None:
     """Refuse what would make an attack's result meaningless.
@@ -31,8 +31,11 @@ def refuse_bad_input(
         ValueError: the model is in training mode, its logits are not finite, x leaves [0, 1], labels or targets are
             out of range or of another number, a target is the label, or epsilon is negative.
     """
-    if not epsilon >= 0:
-        raise ValueError(f"epsilon must be >= 0, in units of a pixel's range [0, 1], not {epsilon}")
+    radii = torch.as_tensor(epsilon, dtype=torch.float64)
+    if radii.ndim and radii.shape != x.shape[:1]:
+        raise ValueError(f"epsilon must be one number or have shape ({len(x)},), not {tuple(radii.shape)}")
+    if not bool((radii >= 0).all()):
+        raise ValueError(f"epsilon must be >= 0, in units of a pixel's range [0, 1], not {radii.min().item():g}")
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() before attacking it")
     if y.shape != x.shape[:1]:
@@ -60,7 +63,7 @@ def refuse_bad_input(
         raise ValueError(f"{int((targets == y).sum())} targets are the label itself")
 
 
-def confirm(x: Float[Tensor, "N C H W"], x_adv: Float[Tensor, "N C H W"], epsilon: float, norm: str = "linf") -> None:
+def confirm(x: Float[Tensor, "N C H W"], x_adv: Float[Tensor, "N C H W"], epsilon: Radius, norm: str = "linf") -> None:
     """Check every returned image: same shape and type, in the box, within epsilon of its original.
 
     An epsilon of infinity leaves the box alone to be checked, for attacks that have no ball.
@@ -70,9 +73,12 @@ def confirm(x: Float[Tensor, "N C H W"], x_adv: Float[Tensor, "N C H W"], epsilo
     """
     if x_adv.shape != x.shape or x_adv.dtype != x.dtype:
         raise ValueError(f"the attack returned {tuple(x_adv.shape)} {x_adv.dtype}, not {tuple(x.shape)} {x.dtype}")
-    distance = lengths(x_adv - x, norm).max().item() if len(x) else 0.0
-    if not distance <= epsilon + SLACK * max(1.0, epsilon):
-        raise ValueError(f"an image lies {distance:g} from its original, epsilon is {epsilon:g}")
+    distance = lengths(x_adv - x, norm).double()
+    radius = torch.as_tensor(epsilon, dtype=torch.float64, device=distance.device).expand(len(x))
+    outside = ~(distance <= radius + SLACK * radius.clamp_min(1))
+    if bool(outside.any()):
+        first = int(outside.nonzero()[0])
+        raise ValueError(f"an image lies {distance[first]:g} from its original, epsilon is {radius[first]:g}")
     if len(x) and not (x_adv.min().item() >= 0 and x_adv.max().item() <= 1):
         raise ValueError("an image left the box [0, 1]")
 
