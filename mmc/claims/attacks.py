@@ -19,7 +19,7 @@ from mmc.theory import underflow
 CIFAR, MNIST = "cifar10-resnet32-mmc", "mnist-cnn-mmc"
 #: The MMC networks that travel with the book, and the radius at which their ladders are read.
 NETS = {CIFAR: 2 / 255, MNIST: 0.1}
-WORDS = {CIFAR: "ResNet-32 on CIFAR-10", MNIST: "a small CNN on MNIST"}
+WORDS = {CIFAR: "ResNet-32 on CIFAR-10", MNIST: "small CNN on MNIST"}
 
 
 def left(name: str) -> dict[str, float]:
@@ -58,7 +58,7 @@ def objective_ladder() -> Finding:
     return Finding(
         printed=all(_ordered(shares) for shares in rungs.values()),
         exact=bool(beyond and all(_ordered(shares[1:]) for shares in rungs.values())),
-        evidence=f"Accuracy left, rung by rung, Auto-PGD at one budget, one seed. {'. '.join(map(told, NETS))}.",
+        evidence=f"Accuracy left, rung by rung, Auto-PGD at one budget, one seed: {'; '.join(map(told, NETS))}.",
     )
 
 
