@@ -27,10 +27,19 @@ def refuse_bad_input(
 ) -> None:
     """Refuse what would make an attack's result meaningless.
 
+    Images are float32, because success is counted by a float32 forward pass: what falls in another precision need not
+    fall in this one.
+
     Raises:
-        ValueError: the model is in training mode, its logits are not finite, x leaves [0, 1], labels or targets are
-            out of range or of another number, a target is the label, or epsilon is negative.
+        ValueError: images are not float32 of shape (N, C, H, W) in [0, 1], or the model does not take such; it is in
+            training mode, or its logits are not finite; labels or targets are no int64, out of range or of another
+            number, or a target is the label; epsilon is negative.
     """
+    if x.dtype != torch.float32 or x.ndim != 4:
+        remedy = "" if x.dtype == torch.float32 else f": take x.float(){'' if x.is_floating_point() else ' / 255'}"
+        raise ValueError(
+            f"images must be torch.float32 of shape (N, C, H, W), not {x.dtype} of shape {tuple(x.shape)}{remedy}"
+        )
     radii = torch.as_tensor(epsilon, dtype=torch.float64)
     if radii.ndim and radii.shape != x.shape[:1]:
         raise ValueError(f"epsilon must be one number or have shape ({len(x)},), not {tuple(radii.shape)}")
@@ -38,15 +47,13 @@ def refuse_bad_input(
         raise ValueError(f"epsilon must be >= 0, in units of a pixel's range [0, 1], not {radii.min().item():g}")
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() before attacking it")
-    if y.shape != x.shape[:1]:
-        raise ValueError(f"labels must have shape ({len(x)},), one per image, not {tuple(y.shape)}")
+    _refuse_classes("labels", y, x)
     if not len(y):
         return
     low, high = x.min().item(), x.max().item()
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images must lie in [0, 1], they reach from {low:g} to {high:g}")
-    with torch.no_grad():
-        logits = model(x)
+    logits = _logits(model, x)
     if not bool(logits.isfinite().all()):
         bad = int((~logits.isfinite()).any(1).sum())
         raise ValueError(f"the model's logits are not finite for {bad} of {len(x)} images")
@@ -54,13 +61,35 @@ def refuse_bad_input(
         raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}, they reach from {y.min()} to {y.max()}")
     if targets is None:
         return
-    if targets.shape != y.shape:
-        raise ValueError(f"targets must have shape ({len(x)},), one per image, not {tuple(targets.shape)}")
+    _refuse_classes("targets", targets, x)
     if not (int(targets.min()) >= 0 and int(targets.max()) < logits.shape[1]):
         low, high = int(targets.min()), int(targets.max())
         raise ValueError(f"targets must be from 0 to {logits.shape[1] - 1}, they reach from {low} to {high}")
     if bool((targets == y).any()):
         raise ValueError(f"{int((targets == y).sum())} targets are the label itself")
+
+
+def _refuse_classes(name: str, classes: Int[Tensor, " N"], x: Float[Tensor, "N C H W"]) -> None:
+    if classes.shape != x.shape[:1]:
+        raise ValueError(f"{name} must have shape ({len(x)},), one per image, not {tuple(classes.shape)}")
+    if classes.dtype != torch.int64:
+        raise ValueError(f"{name} must be torch.int64, not {classes.dtype}: call .long()")
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N L"]:
+    """The model's logits, if it computes in the type of its images."""
+    try:
+        logits, reason = model(x), None
+    except RuntimeError as error:
+        logits, reason = None, error
+    inside = {parameter.dtype for parameter in model.parameters()} if logits is None else {logits.dtype}
+    if other := inside - {x.dtype}:
+        names = ", ".join(map(str, other))
+        raise ValueError(f"the model computes in {names}, its images are {x.dtype}: call model.float()") from reason
+    if reason:
+        raise reason
+    return logits
 
 
 def confirm(x: Float[Tensor, "N C H W"], x_adv: Float[Tensor, "N C H W"], epsilon: Radius, norm: str = "linf") -> None:
@@ -85,7 +114,10 @@ def confirm(x: Float[Tensor, "N C H W"], x_adv: Float[Tensor, "N C H W"], epsilo
 
 @torch.no_grad()
 def correct(model: nn.Module, x: Float[Tensor, "N C H W"], y: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
-    """Which images are classified correctly, by a float32 forward pass; logits that are not finite count as wrong."""
+    """Which images are classified correctly, by a float32 forward pass; logits that are not finite count as wrong.
+
+    Every verdict in the book is this one: an image that fools in another precision alone has not fallen.
+    """
     logits = model(x.float())
     return (logits.argmax(1) == y) & logits.isfinite().all(1)
 

@@ -19,7 +19,7 @@ every_target = partial(apgd_all_targets, steps=20)
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_exact_distance_is_found_and_never_less(norm: str) -> None:
-    """Auto-PGD toward all targets before affine models of many classes; a few examples are stopped by edges of the box."""
+    """Auto-PGD toward all targets before affine models; a few examples are stopped by edges of the box."""
     for instance in instances(4, norm=norm, images=16):
         ratios = check_minimum_distance(partial(nearest_by_radius, every_target, norm=norm), instance, norm)
         assert ratios.median() <= 1.02 and ratios.quantile(0.9) <= 1.1
