@@ -27,6 +27,7 @@ TOPICS = (
     "experiments",
     "training",
     "attacks",
+    "stationary",
     "switching",
 )
 

@@ -1,8 +1,8 @@
 """Two points and an affine f under gradient flow: how the boundary drifts to the middle, and whether it does.
 
-With weights c_i the flow of sum_i c_i phi(m_i) moves the margins by dm/dt = G psi, where psi_i = -c_i phi'(m_i), and G
-is the Gram matrix of the signed points y_i (x_i, 1), the bias being one more weight. "Exponential tail" means that
--phi'(m) e^m tends to 1: cross-entropy with two classes, or e^{-m} itself.
+With weights pi_i the flow of sum_i pi_i phi(m_i) moves the margins by dm/dt = G psi, where psi_i = -pi_i phi'(m_i),
+and G is the Gram matrix of the signed points y_i (x_i, 1), the bias being one more weight. "Exponential tail" means
+that -phi'(m) e^m tends to 1: cross-entropy with two classes, or e^{-m} itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def gram(x_0: sp.Matrix, x_1: sp.Matrix) -> sp.Matrix:
 
 
 def support(g_own: sp.Expr, g_cross: sp.Expr, g_other: sp.Expr) -> sp.Expr:
-    """A point's entry of alpha = G^{-1} (1, 1): the part it has in the least (w, b) that gives both margins 1.
+    """A point's entry of beta = G^{-1} (1, 1): the part it has in the least (w, b) that gives both margins 1.
 
     Args:
         g_own: the point's own entry of G.
@@ -46,8 +46,8 @@ def late_margin(log_time: sp.Expr, weight: sp.Expr, support: sp.Expr) -> sp.Expr
 
     Args:
         log_time: log t.
-        weight: c_i > 0.
-        support: alpha_i > 0.
+        weight: pi_i > 0.
+        support: beta_i > 0.
     """
     return log_time + sp.log(weight / support)
 
@@ -55,7 +55,7 @@ def late_margin(log_time: sp.Expr, weight: sp.Expr, support: sp.Expr) -> sp.Expr
 def late_offset(
     log_time: sp.Expr, weight_0: sp.Expr, weight_1: sp.Expr, support_0: sp.Expr, support_1: sp.Expr
 ) -> sp.Expr:
-    """Offset late in the flow; times log t it tends to 1/4 log(c_0 alpha_1 / (c_1 alpha_0)). Args as `late_margin`."""
+    """Offset late in the flow; times log t it tends to 1/4 log(pi_0 beta_1 / (pi_1 beta_0)). Args as `late_margin`."""
     return stationary.offset(late_margin(log_time, weight_0, support_0), late_margin(log_time, weight_1, support_1))
 
 
@@ -85,7 +85,7 @@ def centred_difference(
     Args:
         total: m_0 + m_1, which rises with time.
         half: h > 0.
-        log_ratio: log(c_0 / c_1), where the difference ends.
+        log_ratio: log(pi_0 / pi_1), where the difference ends.
         start_total: m_0 + m_1 at the start.
         start: m_0 - m_1 at the start.
     """
@@ -96,12 +96,12 @@ def centred_difference(
 def return_rate(
     curvature: sp.Expr, weight_0: sp.Expr, weight_1: sp.Expr, g_00: sp.Expr, g_01: sp.Expr, g_11: sp.Expr
 ) -> sp.Expr:
-    """Rate r of the return e^{-rt} to a stationary point: phi''(m*) times the smaller eigenvalue of G diag(c).
+    """Rate r of the return e^{-rt} to a stationary point: phi''(m*) times the smaller eigenvalue of G diag(pi).
 
     Args:
         curvature: phi''(m*) > 0.
-        weight_0: c_0 > 0.
-        weight_1: c_1 > 0.
+        weight_0: pi_0 > 0.
+        weight_1: pi_1 > 0.
         g_00: of G.
         g_01: of G.
         g_11: of G.
