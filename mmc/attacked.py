@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from mmc import lab
-from mmc.attacks import PRESETS, WORST, Outcome, correct, run_suite, transfer_matrix, zero_gradient_share
+from mmc.attacks import PRESETS, WORST, Verdicts, correct, run_suite, transfer_matrix, zero_gradient_share
 from mmc.attacks.objectives import LADDER
-from mmc.attacks.outcome import bits, mask_of
 from mmc.attacks.preset import has_centers
+from mmc.attacks.verdicts import bits, mask_of
 from mmc.catalogue import jobs
 from mmc.data import Split
 from mmc.files import digest_files, write_text
@@ -198,14 +198,14 @@ def found(name: str) -> dict[str, Any]:
     return lab.table(place(name), f"`python -m mmc.attacked {name}`")["parts"]
 
 
-def suite(name: str, part: str) -> Outcome:
+def suite(name: str, part: str) -> Verdicts:
     """What the attacks of one part found on a network: a suite's outcome.
 
     Args:
         name: see `plans`.
         part: `presets`, `costly`, or `ladder_at` of a radius.
     """
-    return Outcome.from_json(found(name)[part])
+    return Verdicts.from_json(found(name)[part])
 
 
 def left(name: str, epsilon: float) -> dict[str, Bool[Tensor, " N"]]:

@@ -12,8 +12,8 @@ import torch
 
 from mmc import lab
 from mmc.attacks import OBJECTIVES, WORST, applicable, correct, run_suite, survivors, zero_gradient_share
-from mmc.attacks.outcome import Outcome
 from mmc.attacks.presets import chosen
+from mmc.attacks.verdicts import Verdicts
 from mmc.data import Dataset
 from mmc.features import feature_statistics
 from mmc.files import clear_leftovers, one_at_a_time, write_text
@@ -103,7 +103,7 @@ def evaluate(model: Classifier, data: Dataset, evaluation: Evaluation, seed: int
     return values
 
 
-def attack_by_name(model: Classifier, data: Dataset, evaluation: Evaluation, seed: int = 0) -> Outcome:
+def attack_by_name(model: Classifier, data: Dataset, evaluation: Evaluation, seed: int = 0) -> Verdicts:
     """Every verdict of the evaluation's suite, at each of its radii.
 
     Raises:
@@ -114,13 +114,13 @@ def attack_by_name(model: Classifier, data: Dataset, evaluation: Evaluation, see
     return run_suite(model, test.x, test.y, chosen(asked), seed=seed)
 
 
-def outcome(run: dict[str, Any]) -> Outcome:
+def outcome(run: dict[str, Any]) -> Verdicts:
     """The verdicts that a record's run holds; the inverse of what `measure` keeps.
 
     Raises:
         KeyError: the run was not attacked by name.
     """
-    return Outcome.from_json(run["values"]["suite"])
+    return Verdicts.from_json(run["values"]["suite"])
 
 
 def measure(spec: Spec, seed: int, *, place: Path | None = None, **options: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmc.attacks import Outcome, Preset, input_gradient, run_suite, targets_by_rank
+from mmc.attacks import Preset, Verdicts, input_gradient, run_suite, targets_by_rank
 from mmc.attacks.balls import steepest
 from mmc.attacks.objectives import pairwise
 from mmc.attacks.preset import has_centers, num_classes
@@ -78,7 +78,7 @@ def climb(
     seed: int = 0,
     only: Iterable[str] = (),
     batch_size: int = 100,
-) -> tuple[dict[str, str], Outcome]:
+) -> tuple[dict[str, str], Verdicts]:
     """Run the ladder: the slug of each rung that the model allows, and what was found.
 
     Args:

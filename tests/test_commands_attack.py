@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from mmc import experiments, lab, weights
-from mmc.attacks import PRESETS, SUITES, Outcome, run_suite
+from mmc.attacks import PRESETS, SUITES, Verdicts, run_suite
 from mmc.commands import attack, cli, tell
 from mmc.lab import Evaluation, Spec
 from mmc.training.recipe import Recipe
@@ -64,7 +64,7 @@ def test_the_table_the_file_and_the_library_agree(net: Path, tmp_path: Path, mon
     assert content["net"]["weights"] == "weights.safetensors" and len(content["net"]["digest"]) == 20
     assert content["data"]["name"] == "digits" and content["data"]["attacked"] == "the first 40 test images"
     assert {"commit", "hardware", "versions", "device", "batch_size"} <= set(content["made"])
-    found = Outcome.from_json(content["outcome"])
+    found = Verdicts.from_json(content["outcome"])
     model = experiments.opened(SPEC, 3, net / "weights.safetensors")
     test = experiments.dataset("digits").test.first(40)
     again = run_suite(model, test.x, test.y, [one.preset for one in found.attacks.values()], seed=5)

@@ -309,7 +309,7 @@ def test_a_network_folder_of_another_identity_is_trained_anew_and_damage_is_name
     experiments.trained(spec, 0, place=place)
     told = json.loads((place / "training.json").read_text())
     (place / "training.json").write_text(json.dumps(told | {"identity": "another"}))
-    model, history, _ = experiments.trained(spec, 0, place=place)
+    _, history, _ = experiments.trained(spec, 0, place=place)
     assert json.loads((place / "training.json").read_text())["identity"] == networks.identity(spec, 0)
     assert history.loss == told["history"]["loss"]
     (place / "weights.safetensors").write_bytes(b"half")

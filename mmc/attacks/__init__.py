@@ -24,7 +24,6 @@ from mmc.attacks.objectives import (
     target_cross_entropy,
     target_dlr,
 )
-from mmc.attacks.outcome import Attacked, Outcome
 from mmc.attacks.pgd import pgd
 from mmc.attacks.preset import NotApplicableError, Preset
 from mmc.attacks.presets import PRESETS, SUITES
@@ -40,6 +39,7 @@ from mmc.attacks.simple import (
 from mmc.attacks.spsa import spsa
 from mmc.attacks.suite import WORST, applicable, run_suite, survivors
 from mmc.attacks.transfer import transfer_matrix
+from mmc.attacks.verdicts import Attacked, Verdicts
 
 __all__ = [
     "LADDER",
@@ -50,8 +50,8 @@ __all__ = [
     "WORST",
     "Attacked",
     "NotApplicableError",
-    "Outcome",
     "Preset",
+    "Verdicts",
     "add_noise",
     "apgd",
     "apgd_all_targets",

@@ -13,10 +13,10 @@ import torch
 from mmc.attacks.checks import correct, refuse_bad_input
 from mmc.attacks.cw import distances
 from mmc.attacks.objectives import OBJECTIVES
-from mmc.attacks.outcome import Attacked, Outcome
 from mmc.attacks.pgd import pgd
 from mmc.attacks.preset import CENTERS, Preset, has_centers, num_classes
 from mmc.attacks.presets import chosen
+from mmc.attacks.verdicts import Attacked, Verdicts
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -40,7 +40,7 @@ def run_suite(
     seed: int = 0,
     batch_size: int = 250,
     report: Callable[[Preset, int], None] | None = None,
-) -> Outcome:
+) -> Verdicts:
     """Run every attack on every example, and keep each verdict.
 
     An example's verdict depends on its image, its label and the seed, not on its neighbours or the batch size, up to
@@ -81,7 +81,7 @@ def run_suite(
     if not fitting:
         raise ValueError(f"no attack applies: {'; '.join(f'{slug}: {reason}' for slug, reason in reasons.items())}")
     attacks = {preset.slug: _attacked(preset, model, x, y, stands, seed, batch_size, report) for preset in fitting}
-    return Outcome(stands, attacks, {slug: reason for slug, reason in reasons.items() if reason}, seed)
+    return Verdicts(stands, attacks, {slug: reason for slug, reason in reasons.items() if reason}, seed)
 
 
 def _attacked(

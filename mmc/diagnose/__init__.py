@@ -7,8 +7,8 @@ from mmc.diagnose.broken import BROKEN
 from mmc.diagnose.budget import accuracy_against_budget
 from mmc.diagnose.controls import broken_models, oracle, undefended_twin
 from mmc.diagnose.effort import EFFORTS, Effort
-from mmc.diagnose.evaluated import USUAL, Evaluation, evaluation
-from mmc.diagnose.finding import FAILED, NOT_APPLICABLE, SOUND, VERDICTS, WARNING, Finding
+from mmc.diagnose.evaluated import USUAL, EvaluatedAttack, evaluation
+from mmc.diagnose.finding import FAILED, NOT_APPLICABLE, SOUND, VERDICTS, WARNING, Observation
 from mmc.diagnose.flags import autoattack_flags
 from mmc.diagnose.gradients import zero_gradients
 from mmc.diagnose.indicators import (
@@ -37,8 +37,8 @@ __all__ = [
     "VERDICTS",
     "WARNING",
     "Effort",
-    "Evaluation",
-    "Finding",
+    "EvaluatedAttack",
+    "Observation",
     "Report",
     "Run",
     "Subject",

@@ -19,7 +19,7 @@ from torch import nn
 
 from mmc.attacks import margin, random_search
 from mmc.chance import seeded
-from mmc.diagnose.finding import NOT_APPLICABLE, Finding, judge_share, percent, places
+from mmc.diagnose.finding import NOT_APPLICABLE, Observation, judge_share, percent, places
 from mmc.diagnose.subject import watched_run
 from mmc.losses.fixed import MMC
 
@@ -111,14 +111,14 @@ def readout(
     return None
 
 
-def binarisation_test(subject: Subject) -> Finding:
+def binarisation_test(subject: Subject) -> Observation:
     """How often the attack finds what exists by construction, in units of what as many random images leave to find.
 
     A score of 1 finds all, 0 no more than random search with as many looks; below 0.95 is raised.
     """
     model, effort = subject.model, subject.effort
     if not hasattr(model, "features"):
-        return Finding(6, NAME, NOT_APPLICABLE, "the model shows no features to read from", {}, WHY, REMEDY)
+        return Observation(6, NAME, NOT_APPLICABLE, "the model shows no features to read from", {}, WHY, REMEDY)
     chosen = subject.clean.nonzero().flatten()[: effort.binarised].tolist()
     gaps = -margin(model, subject.x, subject.y).detach()
     made, missed, lucky = [], [], []
@@ -139,7 +139,7 @@ def binarisation_test(subject: Subject) -> Finding:
             lucky.append(place)
     if not made or len(lucky) == len(made):
         reason = "the features tell no border point from inner ones" if not made else "random search finds all"
-        return Finding(6, NAME, NOT_APPLICABLE, reason, {"tried": len(chosen)}, WHY, REMEDY)
+        return Observation(6, NAME, NOT_APPLICABLE, reason, {"tried": len(chosen)}, WHY, REMEDY)
     found, random = 1 - len(missed) / len(made), len(lucky) / len(made)
     score = (found - random) / (1 - random)
     evidence = {
@@ -152,4 +152,4 @@ def binarisation_test(subject: Subject) -> Finding:
         "missed": places(missed),
     }
     seen = f"finds {percent(found)} of {len(made)}, random search {percent(random)}: score {score:.2f}"
-    return Finding(6, NAME, judge_share(1 - score, 0.05, 0.2), seen, evidence, WHY, REMEDY)
+    return Observation(6, NAME, judge_share(1 - score, 0.05, 0.2), seen, evidence, WHY, REMEDY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmc.diagnose.finding import NOT_APPLICABLE, Finding, judge, percent, places
+from mmc.diagnose.finding import NOT_APPLICABLE, Observation, judge, percent, places
 
 if TYPE_CHECKING:
     from mmc.diagnose.subject import Subject
@@ -30,11 +30,11 @@ def variations(subject: Subject) -> dict[str, dict[str, Any]]:
     return found
 
 
-def accuracy_against_budget(subject: Subject) -> Finding:
+def accuracy_against_budget(subject: Subject) -> Observation:
     """Which examples fall to the same attack with twice the steps, more restarts, or another step size."""
     changed = variations(subject)
     if not changed:
-        return Finding(3, NAME, NOT_APPLICABLE, "the attack has no steps, restarts or step size", {}, WHY, REMEDY)
+        return Observation(3, NAME, NOT_APPLICABLE, "the attack has no steps, restarts or step size", {}, WHY, REMEDY)
     base, total = subject.attacked(), len(subject)
     felled = {name: base.standing & ~subject.attacked(**changes).standing for name, changes in changed.items()}
     accuracy = {"as it is": base.accuracy} | {n: subject.attacked(**changed[n]).accuracy for n in changed}
@@ -45,4 +45,4 @@ def accuracy_against_budget(subject: Subject) -> Finding:
         "accuracy": {name: round(value, 6) for name, value in accuracy.items()},
         "felled besides": {name: places(mask.nonzero().flatten().tolist()) for name, mask in felled.items()},
     }
-    return Finding(3, NAME, judge(count, total), seen, evidence, WHY, REMEDY)
+    return Observation(3, NAME, judge(count, total), seen, evidence, WHY, REMEDY)

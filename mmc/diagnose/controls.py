@@ -14,7 +14,7 @@ from mmc.attacks import correct, margin
 from mmc.attacks.preset import has_centers, num_classes
 from mmc.diagnose.broken import BROKEN
 from mmc.diagnose.evaluated import evaluation
-from mmc.diagnose.finding import FAILED, NOT_APPLICABLE, SOUND, WARNING, Finding, judge, percent, places, worse
+from mmc.diagnose.finding import FAILED, NOT_APPLICABLE, SOUND, WARNING, Observation, judge, percent, places, worse
 from mmc.diagnose.gradients import zero_gradients
 from mmc.diagnose.indicators import unstable_predictions
 from mmc.diagnose.strength import adaptive
@@ -32,7 +32,7 @@ FEW = 24
 CATCHING = (zero_gradients, unstable_predictions)
 
 
-def undefended_twin(subject: Subject, twin: nn.Module | None = None) -> Finding:
+def undefended_twin(subject: Subject, twin: nn.Module | None = None) -> Observation:
     """The same attack on a network of the same kind that nothing defends: it must fall, as far as it can be felled.
 
     Args:
@@ -43,7 +43,7 @@ def undefended_twin(subject: Subject, twin: nn.Module | None = None) -> Finding:
     why = "Where an undefended network stands too, either the attack is weak or epsilon is too small to tell."
     remedy = "Mend the attack until the twin falls; or report a larger epsilon beside this one."
     if twin is None:
-        return Finding(8, name, NOT_APPLICABLE, "no twin was given", {}, why, remedy)
+        return Observation(8, name, NOT_APPLICABLE, "no twin was given", {}, why, remedy)
     x, y, epsilon = subject.x, subject.y, subject.epsilon
     attack = partial(subject.attack, epsilon=epsilon, seed=subject.seed)
     strongest = partial(adaptive, epsilon=epsilon, steps=subject.effort.steps, seed=subject.seed)
@@ -62,16 +62,16 @@ def undefended_twin(subject: Subject, twin: nn.Module | None = None) -> Finding:
         "accuracy": {name: round(share, 6) for name, share in shares.items()},
         "missed": places(short.nonzero().flatten().tolist()),
     }
-    return Finding(8, name, verdict, seen, evidence, why, remedy)
+    return Observation(8, name, verdict, seen, evidence, why, remedy)
 
 
-def broken_models(subject: Subject) -> Finding:
+def broken_models(subject: Subject) -> Observation:
     """The model, broken in every way of `BROKEN`, under the usual attack: each must be caught."""
     some = subject.clean.nonzero().flatten()[:FEW]
     why = "A diagnosis that cannot see what was broken on purpose says nothing by being silent."
     remedy = "Report nothing of this diagnosis; look at why the broken model passed."
     if not len(some):
-        return Finding(8, "broken models", NOT_APPLICABLE, "the model has nothing right", {}, why, remedy)
+        return Observation(8, "broken models", NOT_APPLICABLE, "the model has nothing right", {}, why, remedy)
     caught = {}
     for name, broken in BROKEN.items():
         model = broken(subject.model)
@@ -84,10 +84,10 @@ def broken_models(subject: Subject) -> Finding:
     passed = [name for name, by in caught.items() if not by]
     seen = f"not caught: {', '.join(passed)}" if passed else f"all {len(caught)} ways of breaking it are caught"
     verdict = FAILED if passed else SOUND
-    return Finding(8, "broken models", verdict, seen, {"images": len(some), "caught by": caught}, why, remedy)
+    return Observation(8, "broken models", verdict, seen, {"images": len(some), "caught by": caught}, why, remedy)
 
 
-def oracle(subject: Subject, count: int = 40) -> Finding:
+def oracle(subject: Subject, count: int = 40) -> Observation:
     """The attack on models whose robust accuracy is known, with logits as far apart as the model's: it must reach it.
 
     The oracles are affine, of 64 pixels, with MMC's head where the model has centers and a linear one where not, at a
@@ -102,7 +102,7 @@ def oracle(subject: Subject, count: int = 40) -> Finding:
     remedy = "Use an attack that reaches the truth here, such as Auto-PGD on every target's pairwise margin."
     gap = -margin(subject.model, subject.x, subject.y).detach()[subject.clean]
     if not len(gap):
-        return Finding(8, name, NOT_APPLICABLE, "the model has nothing right", {}, why, remedy)
+        return Observation(8, name, NOT_APPLICABLE, "the model has nothing right", {}, why, remedy)
     wanted = gap.median().item()
     classes = max(4, min(10, num_classes(subject.model, subject.x)))
     loss, features = ("MMC" if has_centers(subject.model) else "SCE"), max(6, classes - 1)
@@ -135,4 +135,4 @@ def oracle(subject: Subject, count: int = 40) -> Finding:
         "exact": [round(value, 6) for value in exact],
         "missed": missed,
     }
-    return Finding(8, name, verdict, seen, evidence, why, remedy)
+    return Observation(8, name, verdict, seen, evidence, why, remedy)

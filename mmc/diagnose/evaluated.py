@@ -28,7 +28,7 @@ STEPS = ("steps", "iterations", "draws")
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class EvaluatedAttack:
     """An attack, what it is called, and its settings.
 
     Attributes:
@@ -72,8 +72,8 @@ class Evaluation:
         return self.run(model, x, y, epsilon=epsilon, **changes)
 
 
-def evaluation(attack: Evaluation | Preset | Callable[..., Any] | str | None = None) -> Evaluation:
-    """What `diagnose` is given as an attack, as an `Evaluation`; `USUAL` where nothing is given.
+def evaluation(attack: EvaluatedAttack | Preset | Callable[..., Any] | str | None = None) -> EvaluatedAttack:
+    """What `diagnose` is given as an attack, as an `EvaluatedAttack`; `USUAL` where nothing is given.
 
     A preset, or the name of one, with its radius or without, keeps everything but its radius. Of a function, such as
     `partial(pgd, objective=margin, steps=50)`, the signature tells the settings: `steps` (or `iterations`, or `draws`),
@@ -83,7 +83,7 @@ def evaluation(attack: Evaluation | Preset | Callable[..., Any] | str | None = N
         ValueError: it is no attack in the L-inf ball: an unknown name, nothing to call, without epsilon, or a preset of
             another norm.
     """
-    if isinstance(attack, Evaluation):
+    if isinstance(attack, EvaluatedAttack):
         return attack
     if isinstance(attack, str):
         named = [preset for preset in PRESETS.values() if attack in (preset.slug, preset.short)]
@@ -100,10 +100,10 @@ def evaluation(attack: Evaluation | Preset | Callable[..., Any] | str | None = N
         raise ValueError(f"the attack {_called(attack)} takes no epsilon: a fixed ball is what is diagnosed")
     settings = {name: p.default for name, p in taken.items() if p.default is not p.empty and name != "epsilon"}
     objective = settings.pop("objective", None)
-    return Evaluation(_called(attack), attack, settings, _untargeted(objective) if callable(objective) else None)
+    return EvaluatedAttack(_called(attack), attack, settings, _untargeted(objective) if callable(objective) else None)
 
 
-def _of_preset(preset: Preset) -> Evaluation:
+def _of_preset(preset: Preset) -> EvaluatedAttack:
     if preset.norm != "linf" or preset.nearest:
         raise ValueError(f"{preset.slug} is no attack in an L-inf ball of fixed radius: choose another preset")
 
@@ -117,7 +117,7 @@ def _of_preset(preset: Preset) -> Evaluation:
 
     settings = {**dict(preset.options), "seed": 0}
     climbed = (LADDER | TARGETED).get(preset.objective)
-    return Evaluation(preset.short, run, settings, None if climbed is None else _untargeted(climbed))
+    return EvaluatedAttack(preset.short, run, settings, None if climbed is None else _untargeted(climbed))
 
 
 def _untargeted(objective: Objective) -> Objective:

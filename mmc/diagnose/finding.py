@@ -14,7 +14,7 @@ SLIGHT, GROSS = 0.005, 0.05
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """What one check of an evaluation found.
 
     Attributes:

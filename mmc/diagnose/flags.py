@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mmc.attacks import autoattack_with_flags
 from mmc.attacks.autoattack import FEWEST
 from mmc.attacks.preset import num_classes
-from mmc.diagnose.finding import FAILED, NOT_APPLICABLE, WARNING, Finding, judge, places, worse
+from mmc.diagnose.finding import FAILED, NOT_APPLICABLE, WARNING, Observation, judge, places, worse
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,21 +22,21 @@ REMEDY = "Report AutoAttack beside an adaptive attack; where a flag is up, trust
 GRAVE = ("Square", "randomized")
 
 
-def autoattack_flags(subject: Subject) -> Finding:
+def autoattack_flags(subject: Subject) -> Observation:
     """What AutoAttack fells of the first examples that withstand, and what it warns of.
 
     Square doing better than its gradient attacks, and a random model, fail; other warnings are warnings.
     """
     effort = subject.effort
     if not effort.autoattack:
-        return Finding(7, NAME, NOT_APPLICABLE, f"left out at the effort {effort.name}", {}, WHY, REMEDY)
+        return Observation(7, NAME, NOT_APPLICABLE, f"left out at the effort {effort.name}", {}, WHY, REMEDY)
     if importlib.util.find_spec("pyautoattack") is None:
-        return Finding(7, NAME, NOT_APPLICABLE, "pyautoattack is not installed", {}, WHY, REMEDY)
+        return Observation(7, NAME, NOT_APPLICABLE, "pyautoattack is not installed", {}, WHY, REMEDY)
     classes = num_classes(subject.model, subject.x)
     attacks = tuple(name for name in effort.autoattack if FEWEST[name] <= classes)
     some = subject.withstanding(effort.few)
     if not len(some):
-        return Finding(7, NAME, "sound", "nothing withstands that it could fell", {}, WHY, REMEDY)
+        return Observation(7, NAME, "sound", "nothing withstands that it could fell", {}, WHY, REMEDY)
     heard: list[str] = []
 
     def attack(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -57,4 +57,4 @@ def autoattack_flags(subject: Subject) -> Finding:
         "felled": places(felled.tolist()),
         "flags": flags,
     }
-    return Finding(7, NAME, verdict, seen, evidence, WHY, REMEDY)
+    return Observation(7, NAME, verdict, seen, evidence, WHY, REMEDY)

@@ -9,7 +9,7 @@ import torch
 from mmc.attacks import input_gradient
 from mmc.attacks.objectives import LADDER
 from mmc.attacks.preset import CENTERS, has_centers, num_classes
-from mmc.diagnose.finding import WARNING, Finding, judge, percent, places
+from mmc.diagnose.finding import WARNING, Observation, judge, percent, places
 from mmc.diagnose.watch import Watched
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def no_gradient(subject: Subject, objective: Objective, x: Float[Tensor, "N C H 
     return torch.cat(found)
 
 
-def zero_gradients(subject: Subject) -> Finding:
+def zero_gradients(subject: Subject) -> Observation:
     """Share of the images at which each objective has no gradient; what the attack climbs decides on the verdict.
 
     Where it is not known what the attack climbs, a blind objective of the ladder is a warning.
@@ -70,4 +70,4 @@ def zero_gradients(subject: Subject) -> Finding:
         "shares": shares,
         "without gradient": places(blind[worst].nonzero().flatten().tolist()),
     }
-    return Finding(1, NAME, verdict, seen, evidence, WHY, REMEDY)
+    return Observation(1, NAME, verdict, seen, evidence, WHY, REMEDY)

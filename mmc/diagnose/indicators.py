@@ -16,7 +16,7 @@ from mmc.diagnose.finding import (
     NOT_APPLICABLE,
     SOUND,
     WARNING,
-    Finding,
+    Observation,
     judge,
     judge_share,
     percent,
@@ -39,7 +39,7 @@ LATE = 0.05
 ROUNDING = 1e-4
 
 
-def six_indicators(subject: Subject, source: nn.Module | None = None) -> list[Finding]:
+def six_indicators(subject: Subject, source: nn.Module | None = None) -> list[Observation]:
     """All six, in the order of the paper."""
     return [
         unavailable_gradients(subject),
@@ -51,7 +51,7 @@ def six_indicators(subject: Subject, source: nn.Module | None = None) -> list[Fi
     ]
 
 
-def unavailable_gradients(subject: Subject) -> Finding:
+def unavailable_gradients(subject: Subject) -> Observation:
     """Examples that withstand, and have no gradient at the image where the attack ended.
 
     Of the objective that the attack climbs; of both cross-entropy and margin where that is not known.
@@ -60,7 +60,7 @@ def unavailable_gradients(subject: Subject) -> Finding:
     objectives = [own] if own is not None else [cross_entropy, margin]
     blind = torch.stack([no_gradient(subject, objective, run.x_adv) for objective in objectives]).all(0)
     stuck = run.standing & blind
-    return Finding(
+    return Observation(
         5,
         "unavailable gradients",
         judge(int(stuck.sum()), len(subject)),
@@ -71,7 +71,7 @@ def unavailable_gradients(subject: Subject) -> Finding:
     )
 
 
-def unstable_predictions(subject: Subject, draws: int = 10) -> Finding:
+def unstable_predictions(subject: Subject, draws: int = 10) -> Observation:
     """Does the model answer twice alike, does its margin hold still nearby, and does it rise as its gradient promises?
 
     Nearby is a tenth of epsilon. The paper takes the attack's loss; the value of cross-entropy has no scale where
@@ -102,7 +102,7 @@ def unstable_predictions(subject: Subject, draws: int = 10) -> Finding:
     }
     seen = f"{flips} answers differ, margins move by {percent(varies)} nearby"
     seen += f", {percent(kept)} of the promised rise" if kept is not None else ""
-    return Finding(
+    return Observation(
         5,
         "unstable predictions",
         worse(random, judge_share(varies, 0.1, 0.5), promise),
@@ -131,12 +131,12 @@ def _kept_promise(subject: Subject, here: Float[Tensor, " N"]) -> float | None:
     return found.median().item() if len(found) else None
 
 
-def silent_success(subject: Subject) -> Finding:
+def silent_success(subject: Subject) -> Observation:
     """Examples for which the attack met an image in the ball that fools, and returned one that does not."""
     run = subject.attacked()
     lost = run.met & run.standing
     count = int(lost.sum())
-    return Finding(
+    return Observation(
         5,
         "silent success",
         worse(WARNING if count else SOUND, judge(count, len(subject))),
@@ -147,7 +147,7 @@ def silent_success(subject: Subject) -> Finding:
     )
 
 
-def incomplete_optimisation(subject: Subject) -> Finding:
+def incomplete_optimisation(subject: Subject) -> Observation:
     """Examples that withstand, and whose best margin still rose in the last tenth of the looks.
 
     By more than a twentieth of its whole rise. Check 3 tells whether that would have mattered.
@@ -155,7 +155,7 @@ def incomplete_optimisation(subject: Subject) -> Finding:
     run = subject.attacked()
     rising = run.standing & (run.late_rise > LATE)
     stand = int(run.standing.sum())
-    return Finding(
+    return Observation(
         5,
         "incomplete optimisation",
         judge(int(rising.sum()), stand, 0.1, 0.5),
@@ -166,7 +166,7 @@ def incomplete_optimisation(subject: Subject) -> Finding:
     )
 
 
-def transfer_failure(subject: Subject, source: nn.Module | None = None) -> Finding:
+def transfer_failure(subject: Subject, source: nn.Module | None = None) -> Observation:
     """Does what fools where the attack looks fool the model that is judged?
 
     Twice: the attack may see the model through its features and head and be judged by its forward pass; and the very
@@ -201,18 +201,18 @@ def transfer_failure(subject: Subject, source: nn.Module | None = None) -> Findi
         verdict = worse(verdict, WARNING if count else SOUND, judge(count, len(subject)))
         seen = f"{count} fall only to images from the source; {seen}"
     elif not hasattr(Watched(subject.model, subject.x[:1], subject.y[:1], 0.0), "features"):
-        return Finding(5, name, NOT_APPLICABLE, "no source to craft on was given", {}, why, remedy)
-    return Finding(5, name, verdict, seen, evidence, why, remedy)
+        return Observation(5, name, NOT_APPLICABLE, "no source to craft on was given", {}, why, remedy)
+    return Observation(5, name, verdict, seen, evidence, why, remedy)
 
 
-def unconstrained_failure(subject: Subject) -> Finding:
+def unconstrained_failure(subject: Subject) -> Observation:
     """Examples that withstand the attack in the whole box, where every image may become any other one."""
     name, why = "unconstrained failure", "Without a bound an attack that works wins always."
     remedy = "Mend the attack first: nothing it says about a small epsilon counts."
     if one_class(subject):
-        return Finding(5, name, NOT_APPLICABLE, ONE_CLASS, {}, why, remedy)
+        return Observation(5, name, NOT_APPLICABLE, ONE_CLASS, {}, why, remedy)
     standing = subject.attacked(epsilon=BOX).standing
     count = int(standing.sum())
     evidence = {"withstand": places(standing.nonzero().flatten().tolist())}
     seen = f"{count} of {len(subject)} withstand in the whole box"
-    return Finding(5, name, judge(count, len(subject)), seen, evidence, why, remedy)
+    return Observation(5, name, judge(count, len(subject)), seen, evidence, why, remedy)

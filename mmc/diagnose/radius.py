@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmc.diagnose.finding import NOT_APPLICABLE, WARNING, Finding, judge, percent, places, worse
+from mmc.diagnose.finding import NOT_APPLICABLE, WARNING, Observation, judge, percent, places, worse
 
 if TYPE_CHECKING:
     from mmc.diagnose.subject import Subject
@@ -32,7 +32,7 @@ def one_class(subject: Subject) -> bool:
     return not bool((predicted != predicted[0]).any())
 
 
-def accuracy_against_epsilon(subject: Subject) -> Finding:
+def accuracy_against_epsilon(subject: Subject) -> Observation:
     """Accuracy under the attack at radii from half of epsilon to the whole box.
 
     In the whole box every image may become any other one, so nothing may stand if two images of the set are of
@@ -40,7 +40,7 @@ def accuracy_against_epsilon(subject: Subject) -> Finding:
     largest class has. What falls at a radius must not stand at a larger one.
     """
     if one_class(subject):
-        return Finding(2, NAME, NOT_APPLICABLE, ONE_CLASS, {}, WHY, REMEDY)
+        return Observation(2, NAME, NOT_APPLICABLE, ONE_CLASS, {}, WHY, REMEDY)
     standing = {0.0: subject.clean}
     for radius in radii(subject.epsilon):
         standing[radius] = subject.attacked(epsilon=radius).standing
@@ -62,4 +62,4 @@ def accuracy_against_epsilon(subject: Subject) -> Finding:
         "stand in the whole box": places(in_box.nonzero().flatten().tolist()),
         "stand though felled at a smaller radius": regained,
     }
-    return Finding(2, NAME, verdict, seen, evidence, WHY, REMEDY)
+    return Observation(2, NAME, verdict, seen, evidence, WHY, REMEDY)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmc.attacks.preset import radius
-from mmc.diagnose.finding import FAILED, VERDICTS, WARNING, Finding, percent
+from mmc.diagnose.finding import FAILED, VERDICTS, WARNING, Observation, percent
 from mmc.files import write_text
 
 #: Of a page, in columns and lines.
@@ -35,7 +35,7 @@ class Report:
 
     about: dict[str, Any]
     accuracy: dict[str, Any]
-    findings: tuple[Finding, ...]
+    findings: tuple[Observation, ...]
     made: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -44,11 +44,11 @@ class Report:
         return all(finding.verdict != FAILED for finding in self.findings)
 
     @property
-    def raised(self) -> tuple[Finding, ...]:
+    def raised(self) -> tuple[Observation, ...]:
         """The findings with something to do, failed before warnings."""
         return tuple(f for verdict in (FAILED, WARNING) for f in self.findings if f.verdict == verdict)
 
-    def __getitem__(self, name: str) -> Finding:
+    def __getitem__(self, name: str) -> Observation:
         """The finding of a check, by its name."""
         for finding in self.findings:
             if finding.name == name:
@@ -70,7 +70,7 @@ class Report:
         if values.get("schema") != SCHEMA:
             raise ValueError(f"the report's schema is {values.get('schema')!r}, this code reads {SCHEMA}")
         try:
-            findings = tuple(Finding(**finding) for finding in values["findings"])
+            findings = tuple(Observation(**finding) for finding in values["findings"])
             return cls(dict(values["about"]), dict(values["accuracy"]), findings, dict(values.get("made", {})))
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no report: {error}") from None

@@ -17,8 +17,8 @@ from mmc.diagnose.binarisation import binarisation_test
 from mmc.diagnose.budget import accuracy_against_budget
 from mmc.diagnose.effort import Effort
 from mmc.diagnose.effort import effort as effort_of
-from mmc.diagnose.evaluated import Evaluation, evaluation
-from mmc.diagnose.finding import Finding
+from mmc.diagnose.evaluated import EvaluatedAttack, evaluation
+from mmc.diagnose.finding import Observation
 from mmc.diagnose.flags import autoattack_flags
 from mmc.diagnose.gradients import zero_gradients
 from mmc.diagnose.indicators import six_indicators
@@ -42,7 +42,7 @@ def diagnose(
     y: Int[Tensor, " N"],
     *,
     epsilon: float,
-    attack: Evaluation | Preset | Callable[..., Any] | str | None = None,
+    attack: EvaluatedAttack | Preset | Callable[..., Any] | str | None = None,
     twin: nn.Module | None = None,
     source: nn.Module | None = None,
     effort: str | Effort = "default",
@@ -97,7 +97,7 @@ def diagnose(
     return Report(about, accuracies(subject), tuple(findings), made)
 
 
-def _checks(subject: Subject, twin: nn.Module | None, source: nn.Module | None) -> Iterator[Finding]:
+def _checks(subject: Subject, twin: nn.Module | None, source: nn.Module | None) -> Iterator[Observation]:
     """Every check, in the order of the report; the order of strength is judged last, when all has been run."""
     yield zero_gradients(subject)
     yield accuracy_against_epsilon(subject)

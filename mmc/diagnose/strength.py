@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmc.attacks import apgd_all_targets, autoattack, margin, mim, pgd, random_search, spsa
-from mmc.diagnose.finding import WARNING, Finding, judge, percent, places, worse
+from mmc.diagnose.finding import WARNING, Observation, judge, percent, places, worse
 from mmc.diagnose.gradients import ladder
 from mmc.diagnose.watch import Watched
 
@@ -64,7 +64,7 @@ def transferred(
     return mim(crafted, x, y, epsilon=epsilon, objective=margin, steps=steps, active_set=False)
 
 
-def order_of_strength(subject: Subject, source: nn.Module | None = None) -> Finding:
+def order_of_strength(subject: Subject, source: nn.Module | None = None) -> Observation:
     """The kinds of attack in their order, and what speaks against the one under evaluation and the adaptive one.
 
     Noise and queries, an attack that is told logits and no gradients, are run on the first examples that withstand the
@@ -98,7 +98,7 @@ def _left(subject: Subject, name: str, attack: partial, only: Int[Tensor, " M"])
     return standing
 
 
-def _judged(subject: Subject, standing: dict[str, Bool[Tensor, " N"]], few: int) -> Finding:
+def _judged(subject: Subject, standing: dict[str, Bool[Tensor, " N"]], few: int) -> Observation:
     names, total = list(standing), len(subject)
     reversed_ = {
         f"{weaker} before {stronger}": standing[stronger] & ~standing[weaker]
@@ -123,4 +123,4 @@ def _judged(subject: Subject, standing: dict[str, Bool[Tensor, " N"]], few: int)
         },
         "stand in the worst case": places(worst.nonzero().flatten().tolist()),
     }
-    return Finding(4, NAME, verdict, seen, evidence, WHY, REMEDY)
+    return Observation(4, NAME, verdict, seen, evidence, WHY, REMEDY)

@@ -11,7 +11,7 @@ import torch
 from mmc.attacks import correct
 from mmc.attacks.checks import confirm
 from mmc.diagnose.effort import Effort
-from mmc.diagnose.evaluated import Evaluation
+from mmc.diagnose.evaluated import EvaluatedAttack
 from mmc.diagnose.watch import Watched
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Subject:
         x: Float[Tensor, "N C H W"],
         y: Int[Tensor, " N"],
         epsilon: float,
-        attack: Evaluation,
+        attack: EvaluatedAttack,
         effort: Effort,
         seed: int = 0,
     ) -> None:

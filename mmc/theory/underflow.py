@@ -55,7 +55,7 @@ def gradient_gap(bits: sp.Expr, least_exponent: sp.Expr, factor: sp.Expr = sp.S.
 
 
 def flushed_gap(least_exponent: sp.Expr) -> sp.Expr:
-    """The same on hardware that takes subnormal numbers for zero: there the rival's probability is the least normal one.
+    """The same on hardware that takes subnormal numbers for zero: the rival then has the least normal one.
 
     Args:
         least_exponent: of the format's normal numbers.

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mmc.attacks import PRESETS, WORST, Attacked, Outcome, Preset, correct, margin, pgd, run_suite, suite, survivors
-from mmc.attacks.outcome import bits, mask_of
+from mmc.attacks import PRESETS, WORST, Attacked, Preset, Verdicts, correct, margin, pgd, run_suite, suite, survivors
 from mmc.attacks.preset import NEAREST
+from mmc.attacks.verdicts import bits, mask_of
 from mmc.oracle import random_oracle
 
 fewer = settings(max_examples=2)
@@ -45,7 +45,7 @@ def some() -> list[Preset]:
     ]
 
 
-def verdicts(found: Outcome) -> dict:
+def verdicts(found: Verdicts) -> dict:
     """What must be the same bits again: all but the cost."""
     return {key: value for key, value in found.to_json().items() if key != "cost"}
 
@@ -74,7 +74,7 @@ masks = st.lists(st.booleans(), min_size=6, max_size=6).map(torch.tensor)
 def test_worst_case_added_and_alone_are_what_sets_say(clean: torch.Tensor, felled: list) -> None:
     """Against sets of examples, threat by threat."""
     attacks = {slug: Attacked(PRESETS[slug], "weak", clean & ~mask) for slug, mask in dict(felled).items()}
-    found = Outcome(clean, attacks, {}, 0)
+    found = Verdicts(clean, attacks, {}, 0)
     fell = {slug: set((clean & ~one.correct).nonzero().flatten().tolist()) for slug, one in attacks.items()}
     assert sorted(slug for slugs in found.threats.values() for slug in slugs) == sorted(attacks)
     for threat, slugs in found.threats.items():
@@ -131,7 +131,7 @@ def test_json_and_back_is_the_same(seed: int) -> None:
     model, x, y = case(seed, count=5)
     found = run_suite(model, x, y, some(), epsilon=0.1, seed=seed)
     text = json.dumps(found.to_json(), allow_nan=False)
-    again = Outcome.from_json(json.loads(text))
+    again = Verdicts.from_json(json.loads(text))
     assert json.dumps(again.to_json(), allow_nan=False) == text
     assert again.clean.equal(found.clean) and again.seed == seed
     for slug, one in found.attacks.items():
@@ -290,7 +290,7 @@ def test_bad_input_is_refused_by_name(change: dict, message: str) -> None:
 def test_a_distance_that_is_not_finite_has_a_place_in_json() -> None:
     one = PRESETS["cw"]
     distances = torch.tensor([0.5, math.inf], dtype=torch.float64)
-    found = Outcome(torch.tensor([True, True]), {"cw": Attacked(one, "adaptive", distances.isinf(), distances)}, {}, 0)
+    found = Verdicts(torch.tensor([True, True]), {"cw": Attacked(one, "adaptive", distances.isinf(), distances)}, {}, 0)
     values = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert values["attacks"]["cw"]["distances"] == [0.5, None] and values["attacks"]["cw"]["correct"] == "01"
-    assert Outcome.from_json(values).attacks["cw"].distances.equal(distances)
+    assert Verdicts.from_json(values).attacks["cw"].distances.equal(distances)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmc.attacks import PRESETS, carlini_wagner, cross_entropy, margin, pairwise, pgd, random_search
-from mmc.diagnose import EFFORTS, VERDICTS, Finding, Report, Watched, diagnose, evaluation
+from mmc.diagnose import EFFORTS, VERDICTS, Observation, Report, Watched, diagnose, evaluation
 from mmc.diagnose.finding import judge, judge_share, numbers, places, worse
 from mmc.diagnose.report import LINES, WIDTH
 from mmc.oracle import random_oracle
@@ -129,10 +129,10 @@ def test_the_worst_case_is_the_truth_on_oracles_and_no_attack_reports_less() -> 
 
 def test_a_finding_refuses_what_would_not_come_back() -> None:
     with pytest.raises(ValueError, match=r"must be one of sound, warning, failed, not applicable, not 'fine'"):
-        Finding(1, "x", "fine", "")
+        Observation(1, "x", "fine", "")
     for evidence in ({"a": torch.ones(2)}, {"a": float("nan")}, {1: 2}, {"a": (1, 2)}):
         with pytest.raises(ValueError, match="evidence of 'x'"):
-            Finding(1, "x", "sound", "", evidence)
+            Observation(1, "x", "sound", "", evidence)
 
 
 @given(st.sets(st.integers(0, 500)))

@@ -45,7 +45,7 @@ class Attacked:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Verdicts:
     """What a suite found, example by example, on the processor.
 
     Attributes:
@@ -121,7 +121,7 @@ class Outcome:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Outcome:
+    def from_json(cls, values: Mapping[str, Any]) -> Verdicts:
         """The inverse of `to_json`; shares, worst cases and what was added follow from the verdicts.
 
         Raises:
