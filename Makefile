@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Two cores and two test workers: more threads in each only get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: book test store lint mutants bench faults clean help
+.PHONY: book test store lint mutants oracles bench faults clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -31,11 +31,14 @@ store: $(READY) ## rerun chapters and store their text outputs in notebooks/
 lint: $(READY) ## ruff over code and notebooks
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-mutants: $(READY) ## flip every sign, exponent and constant of mmc.theory, one at a time, and list what no test notices
+mutants: $(READY) ## change every formula and attack in one place at a time, and list what no test notices (hours)
 	@$(BIN)/python -m pytest -n 2 --all-mutants tests/test_mutations.py
 
 bench: $(READY) ## what a training step costs: ratios, side by side in one run (an idle machine, ten minutes)
 	@$(BIN)/mmc bench
+
+oracles: $(READY) ## put every attack before hundreds of models whose robustness is known exactly
+	@$(BIN)/python -m pytest -n 2 --all-oracles tests/attacks/test_acceptance.py
 
 faults: $(READY) ## kill runs and sweeps at 30 random moments each
 	@$(BIN)/python -m pytest --all-faults tests/test_faults.py

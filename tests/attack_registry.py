@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -133,11 +134,23 @@ TARGETED = {
 }
 
 
+#: The module whose mutant is being tested, if any; see tests/mutation.py.
+MUTATED = os.environ.get("MUTATED", "")
+#: Whose attacks stand for all where the mutated module is one that every attack uses.
+COMMON = ("pgd", "apgd", "mim")
+
+
+def concerned(entry: Entry) -> bool:
+    """Can this attack notice what is being mutated? Every attack where nothing is."""
+    own = {other.module for other in ATTACKS.values()}
+    return not MUTATED or entry.module in ((MUTATED,) if MUTATED in own else COMMON)
+
+
 def each(where: Callable[[Entry], Any] = lambda entry: True) -> pytest.MarkDecorator:
     """Run a test once for each attack of a kind; skipped where its library is not installed."""
     chosen = []
     for name, entry in ATTACKS.items():
-        if where(entry):
+        if where(entry) and concerned(entry):
             missing = bool(entry.needs) and importlib.util.find_spec(entry.needs) is None
             marks = pytest.mark.skipif(missing, reason=f"{entry.needs} is not installed")
             chosen.append(pytest.param(name, marks=marks))

@@ -157,3 +157,36 @@ def random_piecewise(
     x = torch.rand(count, 1, 1, dim, generator=generator).to(dtype)
     unlabelled = Piecewise(model, x, torch.zeros(count, dtype=torch.long))
     return Piecewise(model, x, (-unlabelled.gaps()).argmax(1))
+
+
+def trained_piecewise(
+    seed: int, dim: int = 3, num_classes: int = 3, width: int = 6, *, loss: str = "MMC", count: int = 24
+) -> Piecewise:
+    """A small network that is trained on clusters of points in the box, and points that it gets right.
+
+    Args:
+        seed: of the clusters, of the first weights and of the images.
+        dim: pixels of an image, 2 to 6.
+        num_classes: L >= 2; each class has two clusters.
+        width: hidden units, at most 8: all 2^width patterns are tried.
+        loss: any loss with affine differences of logits, by its printed name.
+        count: N, at most; points that the network gets wrong are left out.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    middles = 0.1 + 0.8 * torch.rand(2 * num_classes, dim, generator=generator)
+    label = torch.arange(40 * num_classes) % num_classes
+    cluster = label + num_classes * torch.randint(2, label.shape, generator=generator)
+    points = (middles[cluster] + 0.08 * torch.randn(len(label), dim, generator=generator)).clamp(0, 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = nn.Sequential(nn.Flatten(), nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, num_classes))
+        model = Classifier(backbone, build(loss, num_classes, num_classes))
+    optimizer = torch.optim.Adam(model.parameters(), 0.03)
+    x = points.view(-1, 1, 1, dim)
+    for _ in range(200):
+        optimizer.zero_grad()
+        model.loss(model.features(x), label).mean().backward()
+        optimizer.step()
+    model.eval().requires_grad_(False)
+    right = model(x).argmax(1) == label
+    return Piecewise(model, x[right][:count], label[right][:count])

@@ -1,8 +1,10 @@
 """What every attack must pass: models whose exact robust accuracy and distances are known.
 
-`instances` are affine, from 8 to 784 pixels; `piecewise_instances` have one hidden ReLU layer and 2 to 6 pixels, so
-that gradients change on the way. An attack that keeps its radius can then never report less robust accuracy than the
-truth, and one that minimises a distance can never find less than the exact one; how close it comes is its quality.
+`instances` are affine, from 8 to 784 pixels; `head_instances` likewise, of few pixels, with every head of the package
+whose differences of logits are affine. `piecewise_instances` and `trained_instances` have one hidden ReLU layer and 2
+to 6 pixels, so that gradients change on the way; the latter's networks are trained. An attack that keeps its radius can
+then never report less robust accuracy than the truth, and one that minimises a distance can never find less than the
+exact one; how close it comes is its quality.
 """
 
 from __future__ import annotations
@@ -13,9 +15,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from exact import random_piecewise
+from exact import random_piecewise, trained_piecewise
+from torch import nn
 
-from mmc.oracle import Exact, random_oracle
+from mmc.losses import LOSSES as LOSSES_OF_ALL
+from mmc.losses import build
+from mmc.models import Classifier
+from mmc.oracle import Exact, Oracle, random_oracle
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -73,6 +79,61 @@ def piecewise_instances(count: int, seed: int = 0, norm: str = "linf", images: i
 def _piecewise_instance(index: int, seed: int, norm: str, images: int) -> Instance:
     dim, classes, loss = (2, 4, 3, 6, 5)[index % 5], (3, 2, 4)[index % 3], ("MMC", "SCE")[index % 2]
     oracle = random_piecewise(1000 * seed + index, dim, classes, loss=loss, count=images)
+    return Instance(oracle, oracle.radius((0.5, 0.3, 0.7)[index % 3], norm))
+
+
+#: Every head with affine differences of logits. Hyperspherical embedding alone divides by the length of z.
+HEADS = tuple(name for name in LOSSES_OF_ALL if name != "HE")
+
+
+def head_instances(count: int, seed: int = 0, norm: str = "linf", images: int = 12) -> Iterator[Instance]:
+    """Affine oracles with each head in turn, of 8 to 48 pixels and 2 to 12 classes. Args as `instances`."""
+    for index in range(count):
+        yield _head_instance(index, seed, norm, images)
+
+
+@functools.cache
+def _head_instance(index: int, seed: int, norm: str, images: int) -> Instance:
+    draw, loss = random.Random(f"{seed} {index}"), HEADS[index % len(HEADS)]
+    # Guided complement entropy has no classes to balance where there are two.
+    classes, dim = draw.choice((3 if loss == "GCE" else 2, 3, 4, 5, 7, 10, 12)), draw.choice((8, 12, 24, 48))
+    oracle = _any_head(1000 * seed + index, loss, dim, classes, draw.uniform(0.4, 1.0), images)
+    return Instance(oracle, oracle.radius(draw.choice((0.25, 0.5, 0.75)), norm))
+
+
+def _any_head(seed: int, loss: str, dim: int, classes: int, spread: float, count: int) -> Oracle:
+    """A head as it is built, and a linear layer under which all its logits tie near the middle of the box."""
+    features, generator = classes + 1, torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = build(loss, classes, features).double()
+
+    def differences(z: Tensor) -> Tensor:
+        logits = head.logits(z[None])[0]
+        return logits - logits[0]
+
+    origin = torch.zeros(features, dtype=torch.float64)
+    slope = torch.autograd.functional.jacobian(differences, origin)
+    tie = -torch.linalg.pinv(slope) @ differences(origin).detach()
+    layer, middle = nn.Linear(dim, features), 0.4 + 0.2 * torch.rand(dim, generator=generator)
+    weight = torch.randn(features, dim, generator=generator) * 4 / dim**0.5
+    layer.load_state_dict({"weight": weight, "bias": tie.float() - weight @ middle})
+    model = Classifier(nn.Sequential(nn.Flatten(), layer), head.float()).eval().requires_grad_(False)
+    x = (middle + spread * (torch.rand(count, dim, generator=generator) - middle)).view(count, 1, 4, dim // 4)
+    unlabelled = Oracle(model, x, torch.zeros(count, dtype=torch.long))
+    return Oracle(model, x, (-unlabelled.gaps()).argmax(1))
+
+
+def trained_instances(count: int, seed: int = 0, norm: str = "linf", images: int = 12) -> Iterator[Instance]:
+    """Trained networks with one hidden ReLU layer, of 2 to 5 pixels and 2 to 4 classes. Args as `instances`."""
+    for index in range(count):
+        yield _trained_instance(index, seed, norm, images)
+
+
+@functools.cache
+def _trained_instance(index: int, seed: int, norm: str, images: int) -> Instance:
+    dim, classes, loss = (3, 2, 5, 4)[index % 4], (3, 2, 4)[index % 3], ("MMC", "SCE", "MMLDA", "Center")[index % 4]
+    oracle = trained_piecewise(1000 * seed + index, dim, classes, loss=loss, count=images)
     return Instance(oracle, oracle.radius((0.5, 0.3, 0.7)[index % 3], norm))
 
 

@@ -205,11 +205,11 @@ def test_missing_files_are_named_with_the_remedy(tmp_path: Path, monkeypatch: py
     [
         b"",
         b"not gzip",
-        gzip.compress(idx(np.zeros((3, 4), np.uint8)))[:-12],
-        gzip.compress(b"\0\0"),
-        gzip.compress(idx(np.zeros((3, 4), np.uint8))[:-1]),
-        gzip.compress(b"\0\0\x0d\1" + struct.pack(">I", 0)),
-        gzip.compress(b"\0\0\x08\2" + struct.pack(">II", 2**32 - 1, 2**32 - 1)),
+        gzip.compress(idx(np.zeros((3, 4), np.uint8)), mtime=0)[:-12],
+        gzip.compress(b"\0\0", mtime=0),
+        gzip.compress(idx(np.zeros((3, 4), np.uint8))[:-1], mtime=0),
+        gzip.compress(b"\0\0\x0d\1" + struct.pack(">I", 0), mtime=0),
+        gzip.compress(b"\0\0\x08\2" + struct.pack(">II", 2**32 - 1, 2**32 - 1), mtime=0),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:

@@ -245,6 +245,17 @@ def test_a_schedule_of_step_sizes_is_followed() -> None:
     assert still.equal(x)
 
 
+def test_the_step_is_two_and_a_half_radii_over_the_steps() -> None:
+    """Where none is given: from the image itself, the last of k equal steps would end 2.5 radii away."""
+    model, x = Affine(0).eval(), interior(0)
+    y, options = model(x).argmax(1), {"objective": margin, "epsilon": 1e-3, "start": "clean"}
+    for steps in (1, 5, 20):
+        given = pgd(model, x, y, steps=steps, step_size=2.5e-3 / steps, **options)
+        assert pgd(model, x, y, steps=steps, **options).equal(given)
+    short = pgd(model, x, y, steps=5, step_size=1e-4, **options)
+    assert not short.equal(pgd(model, x, y, steps=5, **options))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
