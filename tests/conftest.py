@@ -26,9 +26,7 @@ settings.load_profile("book")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--all-mutants", action="store_true", help="every mutant of formulas and attacks, not a sample"
-    )
+    parser.addoption("--all-mutants", action="store_true", help="every mutant of formulas and attacks, not a sample")
     parser.addoption("--all-oracles", action="store_true", help="every attack before all oracles, not a sample")
     parser.addoption("--all-faults", action="store_true", help="kill runs and sweeps 30 times each, not 6")
 
