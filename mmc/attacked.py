@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmc import lab
+from mmc import lab, parts
 from mmc.attacks import PRESETS, WORST, Verdicts, correct, run_suite, transfer_matrix, zero_gradient_share
 from mmc.attacks.objectives import LADDER
 from mmc.attacks.preset import has_centers
 from mmc.attacks.verdicts import bits, mask_of
 from mmc.catalogue import jobs
 from mmc.data import Split
-from mmc.files import digest_files, write_text
+from mmc.files import digest_files
 from mmc.lab import Spec
 from mmc.ladder import CENTERED, climb, headings
 from mmc.models import Classifier
-from mmc.networks import ROOT, about, data_of, dataset, opened, provenance
+from mmc.networks import ROOT, about, data_of, dataset, opened
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -175,18 +174,15 @@ def measure(name: str, report: Callable[[str], None] = lambda text: None) -> dic
         name: see `plans`.
         report: called with the name of each part before it is measured.
     """
-    todo, file = plan(name), lab.folder() / place(name)
-    asked = json.loads(json.dumps(asdict(todo) | {"spec": todo.spec.place}))
-    weights = digest_files(WEIGHTS, [WEIGHTS / f"{name}.safetensors"])
-    head = {"network": name, "plan": asked, "seed": SEED, "weights": weights, "data": about(*data_of(todo.spec))}
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    parts = kept["parts"] if {key: kept.get(key) for key in head} == head else {}
-    for part, run in sections(name).items():
-        if part not in parts:
-            report(part)
-            parts[part] = {"made": provenance(), **run()}
-            write_text(file, lab.dumps({**head, "parts": parts}))
-    return {**head, "parts": parts}
+    todo = plan(name)
+    head = {
+        "network": name,
+        "plan": asdict(todo) | {"spec": todo.spec.place},
+        "seed": SEED,
+        "weights": digest_files(WEIGHTS, [WEIGHTS / f"{name}.safetensors"]),
+        "data": about(*data_of(todo.spec)),
+    }
+    return parts.measure(place(name), head, sections(name), report)
 
 
 def found(name: str) -> dict[str, Any]:
