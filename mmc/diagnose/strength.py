@@ -121,6 +121,9 @@ def _judged(subject: Subject, standing: dict[str, Bool[Tensor, " N"]], few: int)
         "felled by the weaker only": {
             pair: places(mask.nonzero().flatten().tolist()) for pair, mask in reversed_.items() if bool(mask.any())
         },
+        "stand": {
+            name: places(mask.nonzero().flatten().tolist()) for name, mask in standing.items() if name not in FEW
+        },
         "stand in the worst case": places(worst.nonzero().flatten().tolist()),
     }
     return Observation(4, NAME, verdict, seen, evidence, WHY, REMEDY)

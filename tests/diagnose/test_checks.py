@@ -206,6 +206,11 @@ def test_the_order_of_strength_names_the_examples_that_speak_against_it() -> Non
     assert not any("before adaptive" in pair for pair in found.evidence["felled by the weaker only"])
     assert here.worst.equal(oracle_.robust(epsilon))
     assert numbers(found.evidence["stand in the worst case"]) == here.worst.nonzero().flatten().tolist()
+    stand = {name: set(numbers(text)) for name, text in found.evidence["stand"].items()}
+    assert set(crossed) == stand["evaluated"] - stand["transfer"] and len(stand["adaptive"]) > 0
+    assert {name: len(kept) / 40 for name, kept in stand.items()} == pytest.approx(
+        {name: found.evidence["accuracy"][name] for name in stand}, abs=1e-6
+    )
 
 
 def test_one_example_that_a_blinder_attack_fells_is_a_warning() -> None:
