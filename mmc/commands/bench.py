@@ -18,15 +18,16 @@ def bench(pairs: int, threads: int | None, kept: bool) -> None:
     """
     import torch
 
-    from mmc import bench as room
+    from mmc.bench import record, start, training
+    from mmc.bench.throughput import gpu_throughput
     from mmc.processes import cores
 
     with told():
         torch.set_num_threads(threads or cores())
         sections = {
-            "A training step": room.training(pairs),
-            "The losses alone": room.losses(pairs),
-            "Data and import": room.data_and_import(),
+            "A training step": training.training_step(pairs),
+            "The losses alone": training.losses(pairs),
+            "Data and import": start.data_and_import(),
         }
         for name, rows in sections.items():
             say(f"\n{name}")
@@ -38,12 +39,12 @@ def bench(pairs: int, threads: int | None, kept: bool) -> None:
             table(lines)
         if torch.cuda.is_available():
             say("\nImages per second")
-            for row in room.gpu_throughput():
+            for row in gpu_throughput():
                 say(", ".join(f"{name} {value}" for name, value in row.items()))
-        made = room.made()
+        made = record.made()
         say("\n" + ", ".join(f"{name}: {value}" for name, value in made.items()))
         if kept:
-            say(f"kept in {room.keep(sections)}")
+            say(f"kept in {record.keep(sections)}")
 
 
 COMMANDS = (bench,)
