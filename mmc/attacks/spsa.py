@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from mmc.attacks.balls import content, project
@@ -139,9 +140,10 @@ def _slope(
 ) -> Float[Tensor, "N C H W"]:
     """The mean slope along random signs, in as many forward passes as the budget asks for."""
     total, most = torch.zeros_like(x), min(samples, budget // 2)
+    generators = [seeded(torch.Generator(), stream) for stream in streams]
     for begin in range(0, samples, most):
         count = min(most, samples - begin)
-        signs = _signs(x, streams, begin, count)
+        signs = _signs(x, generators, count)
         pairs = torch.stack([x[:, None] + delta * signs, x[:, None] - delta * signs], 1)
         several = [label.repeat_interleave(2 * count) for label in labels]
         values = objective(model, pairs.flatten(0, 2), *several).view(len(x), 2, count)
@@ -150,11 +152,13 @@ def _slope(
     return total / samples
 
 
-def _signs(x: Float[Tensor, "N C H W"], streams: list[str], begin: int, count: int) -> Float[Tensor, "N count C H W"]:
-    """Random signs for each example; the draws of one direction do not depend on how many are drawn with it."""
-    generator, drawn = torch.Generator(), []
-    for stream in streams:
-        for number in range(begin, begin + count):
-            seeded(generator, stream, number)
-            drawn.append(torch.randint(0, 2, x.shape[1:], generator=generator, dtype=torch.int8))
-    return torch.stack(drawn).view(len(x), count, *x.shape[1:]).to(x) * 2 - 1
+def _signs(
+    x: Float[Tensor, "N C H W"], generators: list[torch.Generator], count: int
+) -> Float[Tensor, "N count C H W"]:
+    """The next random signs of each example, a bit each: they do not depend on how many are drawn at a time."""
+    size = x[0].numel()
+    words = torch.empty(len(x), count, -(-size // 64), dtype=torch.int64)
+    for row, generator in zip(words, generators, strict=True):
+        row.random_(-(2**63), None, generator=generator)  # all 64 bits
+    bits = np.unpackbits(words.numpy().view(np.uint8), axis=2, count=size)
+    return torch.from_numpy(bits).to(x).mul_(2).sub_(1).view(len(x), count, *x.shape[1:])
