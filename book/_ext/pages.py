@@ -1,6 +1,7 @@
 """What the pages need of Sphinx: an API reference that misses no module, and mathematics on every page.
 
-An API page names rooms, as in `{{ modules: mmc.theory }}`; their modules are found when the page is read.
+An API page names rooms, as in `{{ modules: mmc.theory }}`; their modules are found when the page is read. So are the
+cards of the book's networks, where a page says `{{ cards }}`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOM = re.compile(r"^\{\{ modules: (?P<names>[\w., ]+) \}\}$", re.MULTILINE)
-API = "book/api/"
+API, CARDS = "book/api/", "book/networks"
 
 
 def modules(name: str) -> Iterator[str]:
@@ -37,11 +38,15 @@ def fill(app: Any, docname: str, source: list[str]) -> None:
 
     if docname.startswith(API):
         source[0] = ROOM.sub(rooms, source[0])
+    if docname == CARDS:
+        from mmc.cards import cards
+
+        source[0] = source[0].replace("{{ cards }}", cards())
 
 
 def outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
-    """Read the API pages every time: a new module changes them without touching them."""
-    return [name for name in env.found_docs if name.startswith(API)]
+    """Read these pages every time: a new module or network changes them without touching them."""
+    return [name for name in env.found_docs if name.startswith(API) or name == CARDS]
 
 
 def setup(app: Any) -> dict[str, bool]:
