@@ -48,7 +48,7 @@ class Plan:
     broken: str = ""
     images: int = 200
     epsilons: tuple[float, ...] = (0.1, 0.2, 0.3)
-    attacks: tuple[str, ...] = ("pgd50-ce", "apgd-targets")
+    attacks: tuple[str, ...] = ("pgd50-ce",)
     effort: str = "default"
 
 
@@ -56,11 +56,10 @@ def plans() -> dict[str, Plan]:
     """Everything that is diagnosed, by name."""
     specs = {(job.spec.loss, job.spec.rule): job.spec for job in jobs("white-box", "laptop")}
     plain = {f"mnist-cnn-{loss.lower()}": specs[loss, "standard"] for loss in ("SCE", "MMC", "Center")}
-    trained = {f"mnist-cnn-at-{loss.lower()}": specs[loss, "AT"] for loss in ("SCE", "MMC")}
     twin, other = ((name, plain[name]) for name in ("mnist-cnn-sce", "mnist-cnn-center"))
-    found = {name: Plan(spec, name, twin) for name, spec in (plain | trained).items() if name != other[0]}
+    found = {name: Plan(spec, name, twin) for name, spec in plain.items() if name != other[0]}
     found[twin[0]] = Plan(twin[1], twin[0], other)
-    found[f"{twin[0]}-detached"] = Plan(twin[1], twin[0], other, "detached image", attacks=("pgd50-ce",))
+    found[f"{twin[0]}-detached"] = Plan(twin[1], twin[0], other, "detached image")
     return found
 
 
