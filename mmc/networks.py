@@ -63,15 +63,32 @@ def initial(spec: Spec, seed: int) -> Classifier:
 def identity(spec: Spec, seed: int) -> str:
     """What a trained network was made from: what of the spec decides its training, seed, data and revision.
 
-    The attacks that measure it are no part of it, nor is the experiment: one network serves all that ask for it.
+    The attacks that measure it are no part of it, nor is the experiment: one network serves all that ask for it. Nor is
+    what stands at its default, so that an option that is added later leaves the networks from before as they are.
     """
-    asked = training_part(spec)
-    return " | ".join(map(str, [repr(asked), seed, about(*data_of(spec))["digest"], current(asked).number]))
+    return " | ".join(map(str, [_decides(spec), seed, about(*data_of(spec))["digest"], _revision(spec)]))
 
 
 def training_part(spec: Spec) -> Spec:
     """The spec without what does not decide its training."""
     return dataclasses.replace(spec, experiment="net", scale=SCALES[0], tag="", evaluation=Evaluation())
+
+
+def _revision(spec: Spec) -> int:
+    return current(training_part(spec)).number
+
+
+def _decides(spec: Spec) -> str:
+    """What decides a training, as far as it is not the default, as text."""
+    asked = training_part(spec)
+    plain = Spec(asked.experiment, asked.scale, "", "", "")
+
+    def set_here(value: Any, default: Any) -> dict[str, Any]:
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: found for name in names if (found := getattr(value, name)) != getattr(default, name)}
+
+    found = set_here(asked, plain)
+    return repr(found | ({"recipe": set_here(asked.recipe, plain.recipe)} if "recipe" in found else {}))
 
 
 def data_of(spec: Spec) -> tuple[str, Options]:
@@ -195,5 +212,5 @@ def runs_folder() -> Path:
 
 def net_folder(spec: Spec, seed: int) -> Path:
     """The folder of a trained network: checkpoint, weights, how it was trained, and the record last made from it."""
-    asked = training_part(spec)
-    return runs_folder() / "nets" / f"{asked.slug}-{digest_text(repr(asked))}" / f"seed-{seed}"
+    name = f"{training_part(spec).slug}-{digest_text(_decides(spec))}"
+    return runs_folder() / "nets" / name / f"seed-{seed}"

@@ -303,6 +303,13 @@ def test_what_decides_training_decides_the_network(changes: dict[str, object]) -
     assert networks.identity(spec, 0) != networks.identity(spec, 1)
 
 
+def test_an_option_that_is_added_later_leaves_networks_as_they_are() -> None:
+    """What is told of a spec holds nothing that stands at its default."""
+    told = networks.identity(Spec("trial", "smoke", "digits", "mlp", "MMC", recipe=TINY), 0)
+    assert "feature_dim" not in told and "momentum" not in told and "evaluation" not in told
+    assert all(word in told for word in ("'MMC'", "'epochs': 2", "'digits'", "'optimizer': 'adam'"))
+
+
 def test_a_network_folder_of_another_identity_is_trained_anew_and_damage_is_named() -> None:
     spec = Spec("trial", "smoke", "digits", "mlp", "MMC", recipe=TINY)
     place = experiments.net_folder(spec, 0)
