@@ -41,7 +41,7 @@ def spsa(
     update: str = "adam",
     targets: Int[Tensor, " N"] | None = None,
     seed: int = 0,
-    budget: int = 4096,
+    budget: int = 512,
     active_set: bool = True,
 ) -> Float[Tensor, "N C H W"]:
     """Ascend an objective by simultaneous perturbation, from the image itself, in the L-inf ball.
@@ -63,7 +63,7 @@ def spsa(
         update: `adam`, or `sign` for steps of the learning rate along the sign of the slope.
         targets: a class for each example, for targeted objectives; fooled is fooled, into whatever class.
         seed: of the directions.
-        budget: the most images in one forward pass, >= 2; it bounds the memory.
+        budget: the most images in one forward pass, >= 2; it bounds the memory, and what outgrows the caches is slower.
         active_set: a fooled example leaves with the image that fooled. If not, it climbs on to the last iteration and
             has the last image that fooled: the same verdicts.
 

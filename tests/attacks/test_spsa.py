@@ -185,7 +185,7 @@ def test_an_attack_that_does_nothing_is_caught() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"iterations": 0}, "must be at least 1 and budget 2, not 0, 128 and 4096"),
+        ({"iterations": 0}, "must be at least 1 and budget 2, not 0, 128 and 512"),
         ({"samples": 0}, "must be at least 1"),
         ({"budget": 1}, "budget 2"),
         ({"delta": 0.0}, "delta and learning_rate must be > 0"),
