@@ -48,7 +48,7 @@ class Plan:
     broken: str = ""
     images: int = 200
     epsilons: tuple[float, ...] = (0.1, 0.2, 0.3)
-    attacks: tuple[str, ...] = ("pgd50-ce",)
+    attacks: tuple[str, ...] = ("pgd50-ce", "apgd-targets")
     effort: str = "default"
 
 
@@ -59,7 +59,7 @@ def plans() -> dict[str, Plan]:
     twin, other = ((name, plain[name]) for name in ("mnist-cnn-sce", "mnist-cnn-center"))
     found = {name: Plan(spec, name, twin) for name, spec in plain.items() if name != other[0]}
     found[twin[0]] = Plan(twin[1], twin[0], other)
-    found[f"{twin[0]}-detached"] = Plan(twin[1], twin[0], other, "detached image")
+    found[f"{twin[0]}-detached"] = Plan(twin[1], twin[0], other, "detached image", attacks=("pgd50-ce",))
     return found
 
 
