@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -71,15 +72,18 @@ def content(image: Float[Tensor, "C H W"]) -> str:
     return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
-def chance(x: Float[Tensor, "N C H W"], seed: int, *purpose: object) -> Float[Tensor, "N C H W"]:
+def chance(
+    x: Float[Tensor, "N C H W"], seed: int, *purpose: object, keys: Sequence[str] | None = None
+) -> Float[Tensor, "N C H W"]:
     """Uniform draws from [-1, 1], one image of them for each of x, that depend on that image and the seed alone.
 
-    So it does not matter with which others, in which order, or in which batch an example is attacked.
+    So it does not matter with which others, in which order, or in which batch an example is attacked. Who draws often
+    for the same images gives the `content` of each as its key.
     """
     generator, drawn = torch.Generator(), []
-    for image in x:
-        seeded(generator, seed, *purpose, content(image))
-        drawn.append(torch.rand(image.shape, generator=generator))
+    for key in map(content, x) if keys is None else keys:
+        seeded(generator, seed, *purpose, key)
+        drawn.append(torch.rand(x.shape[1:], generator=generator))
     return (2 * torch.stack(drawn) - 1).to(x) if drawn else torch.empty_like(x)
 
 

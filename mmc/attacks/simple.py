@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
-from mmc.attacks.balls import chance, project
+from mmc.attacks.balls import chance, content, project
 from mmc.attacks.checks import confirm, correct, refuse_bad_input
 from mmc.attacks.climb import Remembering, look
 from mmc.attacks.objectives import margin
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from mmc.attacks.objectives import Objective
 
-    #: Which of the images, and the number of the draw, to what is tried on them.
-    Candidate = Callable[[Tensor, int], Tensor]
+    #: Images, the key of each, and the number of the draw, to what is tried on them.
+    Candidate = Callable[[Tensor, Sequence[str], int], Tensor]
 
 
 def fgsm(
@@ -60,7 +60,9 @@ def fgsm(
     return result
 
 
-def add_noise(x: Float[Tensor, "N C H W"], sigma: float, *, seed: int = 0, draw: int = 0) -> Float[Tensor, "N C H W"]:
+def add_noise(
+    x: Float[Tensor, "N C H W"], sigma: float, *, seed: int = 0, draw: int = 0, keys: Sequence[str] | None = None
+) -> Float[Tensor, "N C H W"]:
     """Images with normal noise, cut to [0, 1]; the noise depends on the image, the seed and the draw's number alone.
 
     Args:
@@ -68,8 +70,9 @@ def add_noise(x: Float[Tensor, "N C H W"], sigma: float, *, seed: int = 0, draw:
         sigma: standard deviation in units of a pixel's range [0, 1], >= 0.
         seed: of the noise.
         draw: another number is other noise.
+        keys: the content of each image where it is known; see `mmc.attacks.balls.chance`.
     """
-    uniform = chance(x, seed, "normal", draw).clamp(-1 + 1e-7, 1 - 1e-7)
+    uniform = chance(x, seed, "normal", draw, keys=keys).clamp(-1 + 1e-7, 1 - 1e-7)
     return (x + sigma * math.sqrt(2) * uniform.erfinv()).clamp(0, 1)
 
 
@@ -105,8 +108,8 @@ def gaussian_noise(
     if not 0 <= sigma < math.inf:
         raise ValueError(f"sigma must be >= 0, in units of a pixel's range [0, 1], not {sigma}")
 
-    def candidate(chosen: Tensor, draw: int) -> Tensor:
-        return add_noise(x[chosen], sigma, seed=seed, draw=draw)
+    def candidate(images: Tensor, keys: Sequence[str], draw: int) -> Tensor:
+        return add_noise(images, sigma, seed=seed, draw=draw, keys=keys)
 
     return _worst(model, x, y, candidate, draws, objective, budget, math.inf)
 
@@ -135,8 +138,8 @@ def random_search(
         ValueError: bad input, named; see `refuse_bad_input`.
     """
 
-    def candidate(chosen: Tensor, draw: int) -> Tensor:
-        return project(x[chosen] + epsilon * chance(x[chosen], seed, "uniform", draw), x[chosen], epsilon, "linf")
+    def candidate(images: Tensor, keys: Sequence[str], draw: int) -> Tensor:
+        return project(images + epsilon * chance(images, seed, "uniform", draw, keys=keys), images, epsilon, "linf")
 
     return _worst(model, x, y, candidate, draws, objective, budget, epsilon)
 
@@ -183,8 +186,8 @@ def rotation(
     """
     _refuse_degrees(degrees)
 
-    def candidate(chosen: Tensor, draw: int) -> Tensor:
-        return rotate(x[chosen], degrees * chance(x[chosen], seed, "angle", draw).flatten(1)[:, 0])
+    def candidate(images: Tensor, keys: Sequence[str], draw: int) -> Tensor:
+        return rotate(images, degrees * chance(images, seed, "angle", draw, keys=keys).flatten(1)[:, 0])
 
     return _worst(model, x, y, candidate, draws, objective, budget, math.inf)
 
@@ -216,8 +219,8 @@ def worst_rotation(
     _refuse_degrees(degrees)
     grid = sorted(torch.linspace(-degrees, degrees, max(angles, 1)).tolist(), key=abs)
 
-    def candidate(chosen: Tensor, draw: int) -> Tensor:
-        return rotate(x[chosen], grid[draw])
+    def candidate(images: Tensor, keys: Sequence[str], draw: int) -> Tensor:
+        return rotate(images, grid[draw])
 
     return _worst(model, x, y, candidate, angles, objective, budget, math.inf)
 
@@ -245,11 +248,11 @@ def _worst(
     result = x.detach().clone()
     for live in correct(model, x, y).nonzero().flatten().split(budget):
         most = torch.full((len(live),), -torch.inf, dtype=x.dtype, device=x.device)
-        done = 0
+        images, keys, done = x[live], [content(image) for image in x[live]], 0
         while done < draws and len(live):
             # The fewer still stand, the more draws fit into one forward pass.
             block = min(draws - done, max(1, budget // len(live)))
-            tried = torch.stack([candidate(live, draw) for draw in range(done, done + block)])
+            tried = torch.stack([candidate(images, keys, draw) for draw in range(done, done + block)])
             remembering, labels = Remembering(model), y[live].repeat(block)
             values = objective(remembering, tried.flatten(0, 1), labels).view(block, -1)
             logits = model(tried.flatten(0, 1)) if remembering.logits is None else remembering.logits
@@ -262,6 +265,7 @@ def _worst(
             result[live[better]] = image[better]
             most = torch.maximum(most, best)
             left = stands.all(0)
-            live, most, done = live[left], most[left], done + block
+            live, most, images, done = live[left], most[left], images[left], done + block
+            keys = [key for key, still in zip(keys, left.tolist(), strict=True) if still]
     confirm(x, result, epsilon)
     return result

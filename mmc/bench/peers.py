@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmc.attacks.autoattack import autoattack
+from mmc.attacks.preset import num_classes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -115,8 +116,10 @@ def pyautoattack_apgd(epsilon: float, targeted: bool) -> Attack:
     def run(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
         from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 
-        kind = APGDAttack_targeted if targeted else APGDAttack
-        return kind(model, n_iter=100, n_restarts=1, eps=epsilon, seed=seed, device=x.device).perturb(x, y)
+        options = {"n_iter": 100, "n_restarts": 1, "eps": epsilon, "seed": seed, "device": x.device}
+        if not targeted:
+            return APGDAttack(model, **options).perturb(x, y)
+        return APGDAttack_targeted(model, n_target_classes=min(9, num_classes(model, x) - 1), **options).perturb(x, y)
 
     return seeded(run)
 

@@ -173,11 +173,11 @@ def accept_search(attack: Callable) -> None:
     assert (gain > 0).all()
 
 
-PROJECTED = "return project(x[chosen] + epsilon"
+PROJECTED = "return project(images + epsilon"
 SEARCH_MUTANTS = {
     "no draw": ("epsilon * chance(", "0 * chance("),
-    "no ball": (PROJECTED, "return (lambda moved, *_: moved.clamp(0, 1))(x[chosen] + 2 * epsilon"),
-    "no box": (PROJECTED, "return (lambda moved, *_: moved)(x[chosen] + epsilon"),
+    "no ball": (PROJECTED, "return (lambda moved, *_: moved.clamp(0, 1))(images + 2 * epsilon"),
+    "no box": (PROJECTED, "return (lambda moved, *_: moved)(images + epsilon"),
     "the best, not the worst": ("torch.where(stands, values, torch.inf)", "torch.where(stands, -values, -torch.inf)"),
     "fools are dropped": ("(~stands).to(torch.int8)", "stands.to(torch.int8)"),
     "nothing returned": ("result[live[better]] = image[better]", "pass"),

@@ -1,0 +1,194 @@
+"""Benchmarks: turns that are fair, contests that count both sides alike, and tables that lose nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+from functools import partial
+
+import pytest
+import torch
+from attack_cases import case, few, seeds
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmc.attacks import PRESETS, correct, cross_entropy, distances, margin, pgd, run_suite
+from mmc.bench import attacks, peers
+from mmc.bench.contest import ACCURACY, DISTANCE, Contest, Outcome, hold, keeps_bounds, result
+from mmc.bench.ratio import Ratio, ratio, turns
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not peers.installed(name), reason=f"{name} is not installed")
+
+
+# Ratios
+
+
+@few
+@given(pairs=st.integers(1, 9))
+def test_both_ways_are_measured_in_every_pair_and_take_turns_at_going_first(pairs: int) -> None:
+    order = list(turns(pairs))
+    assert [pair for pair, _ in order] == [pair for pair in range(pairs) for _ in (0, 1)]
+    assert [way for _, way in order] == [way for pair in range(pairs) for way in ((0, 1), (1, 0))[pair % 2]]
+
+
+@few
+@given(times=st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), min_size=1, max_size=7), goal=st.floats(0, 4))
+def test_a_ratio_is_of_neighbours(times: list[tuple[float, float]], goal: float) -> None:
+    found = ratio("a over b", *zip(*times, strict=True), goal=goal)
+    each = sorted(a / b for a, b in times)
+    assert (found.low, found.high, found.pairs) == (each[0], each[-1], len(times))
+    assert found.low <= found.median <= found.high
+    assert found.met == (goal == 0 or sum(value <= goal for value in each) * 2 > len(each) or found.median <= goal)
+
+
+# Contests
+
+
+def nothing(model, x, y, seed):
+    return x.clone()
+
+
+def climb(epsilon, model, x, y, seed):
+    return pgd(model, x, y, objective=margin, epsilon=epsilon, steps=8, seed=seed)
+
+
+@few
+@given(seed=seeds)
+def test_a_contest_counts_what_stands(seed: int) -> None:
+    model, x, y = case(seed)
+    asked = Contest("toy", "nothing against eight steps", "nobody", nothing, partial(climb, 0.1), len(x), pairs=2)
+    found = hold(asked, "toy", model, x, y, 0.1)
+    assert found.ours == (100 * correct(model, x, y).float().mean().item(),) * 2
+    expected = [correct(model, climb(0.1, model, x, y, s), y).double().mean().item() * 100 for s in (0, 1)]
+    assert found.theirs == pytest.approx(expected, abs=1e-4)
+    assert found.as_strong == (sum(found.ours) <= sum(found.theirs) + 0.2) and found.time.pairs == 2
+    assert Outcome.from_json(json.loads(json.dumps(found.to_json() | {"made": {"commit": "0"}}))) == found
+
+
+BROKEN = {
+    "not finite": lambda x, moved: torch.full_like(x, torch.nan),
+    "out of the ball": lambda x, moved: (x + 3 * (moved - x)).clamp(0, 1),
+    "out of the box": lambda x, moved: moved + torch.where(moved > x, 2.0, -2.0),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_breaks_its_bounds_has_not_fooled(name: str) -> None:
+    model, x, y = case(3)
+    honest = climb(0.1, model, x, y, 0)
+    broken = BROKEN[name](x, honest)
+    kept = keeps_bounds(x, broken, 0.1)
+    assert keeps_bounds(x, honest, 0.1).all() and not kept.all()
+    stands = torch.where(kept, correct(model, broken, y), correct(model, x, y))
+    assert result(model, x, y, broken, ACCURACY, 0.1) == pytest.approx(100 * stands.double().mean().item(), abs=1e-4)
+    assert result(model, x, y, honest, ACCURACY, 0.1) < result(model, x, y, x, ACCURACY, 0.1)
+
+
+def test_the_median_distance_is_over_what_was_right() -> None:
+    model, x, y = case(3, count=9)
+    y = torch.where(torch.arange(9) == 4, (y + 1) % 4, y)
+    x_adv = climb(0.3, model, x, y, 0)
+    right = correct(model, x, y)
+    assert 0 < int((~right).sum()) < 9
+    expected = distances(model, x, y, x_adv)[right].median().item()
+    assert result(model, x, y, x_adv, DISTANCE, 0.0) == expected
+    assert result(model, x, y, x, DISTANCE, 0.0) == float("inf")
+
+
+TIME = Ratio("a over b", 0.4, 0.3, 0.5, 3, 1.0, 2.0, goal=0.5)
+
+
+@pytest.mark.parametrize(
+    ("measure", "ours", "theirs", "strong"),
+    [
+        (ACCURACY, 20.1, 20.0, True),
+        (ACCURACY, 20.2, 20.0, False),
+        (DISTANCE, 1.0, 1.0, True),
+        (DISTANCE, 1.0005, 1.0, True),
+        (DISTANCE, 1.002, 1.0, False),
+    ],
+)
+def test_a_quick_attack_that_is_weaker_meets_no_goal(measure: str, ours: float, theirs: float, strong: bool) -> None:
+    found = Outcome("toy", "", "nobody", "toy", 0.1, 10, measure, (ours,), (theirs,), TIME)
+    assert found.as_strong == strong == found.met
+    slow = dataclasses.replace(found, time=dataclasses.replace(TIME, median=0.51))
+    assert not slow.met
+
+
+@few
+@given(seed=seeds)
+def test_a_cascade_is_the_worst_case_of_its_attacks(seed: int) -> None:
+    model, x, y = case(seed)
+    slugs = ("pgd10-ce-8", "pgd10-margin-8")
+    found = attacks.cascade([PRESETS[slug].at(0.08) for slug in slugs], model, x, y, seed)
+    [worst] = run_suite(model, x, y, slugs, epsilon=0.08, seed=seed).worst.values()
+    assert correct(model, found, y).equal(worst) and keeps_bounds(x, found, 0.08).all()
+
+
+# Peers
+
+
+def every_peer() -> list:
+    plan = attacks.Plan(0.1, 6, 6, 6, 6, 6)
+    brief = {"binary_search_steps": 3, "steps": 20, "stepsize": 0.05, "initial_const": 1.0}
+    found = [c for c in attacks.contests(plan, margin) if c.measure == ACCURACY and c.name != "AutoAttack"]
+    found.append(Contest("C&W", "", "foolbox", nothing, peers.foolbox_carlini_wagner(**brief), 6, measure=DISTANCE))
+    return [pytest.param(c, marks=needs(c.peer), id=f"{c.name}, {c.peer}") for c in found]
+
+
+@pytest.mark.parametrize("asked", every_peer())
+def test_a_peer_repeats_with_its_seed_and_leaves_chance_as_it_was(asked: Contest) -> None:
+    """And, on images with room, it fools: what stands beside ours is no stand-in."""
+    model, x, y = case(5, count=6)
+    before = torch.get_rng_state()
+    first, again = (asked.theirs(model, x, y, 1) for _ in range(2))
+    assert torch.get_rng_state().equal(before)
+    assert first.equal(again) and not first.requires_grad
+    epsilon = 0.1 if asked.measure == ACCURACY else torch.inf
+    assert keeps_bounds(x, first, epsilon).all() and not correct(model, first, y).all()
+    if asked.measure == ACCURACY:
+        assert not correct(model, asked.ours(model, x, y, 1), y).all()
+
+
+@needs("foolbox")
+def test_foolbox_climbs_what_it_is_told_to() -> None:
+    model, x, y = case(5)
+    asked = []
+
+    def objective(network, images, labels):
+        asked.append(len(images))
+        return cross_entropy(network, images, labels)
+
+    found = peers.foolbox_pgd(objective, 0.1, 4)(model, x, y, 0)
+    assert asked == [len(x)] * 4
+    assert found.equal(peers.foolbox_pgd(cross_entropy, 0.1, 4)(model, x, y, 0))
+
+
+@needs("foolbox")
+def test_where_foolbox_finds_none_the_image_is_clean() -> None:
+    model, x, y = case(5)
+    brief = {"binary_search_steps": 1, "steps": 1, "stepsize": 1e-6, "initial_const": 1e-6}
+    assert peers.foolbox_carlini_wagner(**brief)(model, x, y, 0).equal(x)
+
+
+def test_an_absent_peer_is_named_and_its_contests_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torchattacks" else there(name))
+    monkeypatch.setattr(attacks, "_objective", lambda name: margin)
+    assert peers.versions()["torchattacks"] == "not installed"
+    assert not any("torchattacks" in name for name in attacks.sections(["mnist-cnn-mmc"]))
+
+
+def test_every_network_has_each_contest_once_and_those_with_a_goal_are_all_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attacks, "_objective", lambda name: margin)
+    monkeypatch.setattr(peers, "installed", lambda name: True)
+    names = list(attacks.sections())
+    assert len(names) == len(set(names))
+    for network in attacks.PLANS:
+        found = {name.split(" | ")[0] for name in names if name.endswith(network)}
+        assert set(attacks.GOALS) < found
