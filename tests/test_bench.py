@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mmc.attacks import PRESETS, correct, cross_entropy, distances, margin, pgd, run_suite
 from mmc.bench import attacks, peers
-from mmc.bench.contest import ACCURACY, DISTANCE, Contest, Outcome, hold, keeps_bounds, result
+from mmc.bench.contest import ACCURACY, DISTANCE, Comparison, Contest, hold, keeps_bounds, result
 from mmc.bench.ratio import Ratio, ratio, turns
 
 
@@ -65,7 +65,7 @@ def test_a_contest_counts_what_stands(seed: int) -> None:
     expected = [correct(model, climb(0.1, model, x, y, s), y).double().mean().item() * 100 for s in (0, 1)]
     assert found.theirs == pytest.approx(expected, abs=1e-4)
     assert found.as_strong == (sum(found.ours) <= sum(found.theirs) + 0.2) and found.time.pairs == 2
-    assert Outcome.from_json(json.loads(json.dumps(found.to_json() | {"made": {"commit": "0"}}))) == found
+    assert Comparison.from_json(json.loads(json.dumps(found.to_json() | {"made": {"commit": "0"}}))) == found
 
 
 BROKEN = {
@@ -112,7 +112,7 @@ TIME = Ratio("a over b", 0.4, 0.3, 0.5, 3, 1.0, 2.0, goal=0.5)
     ],
 )
 def test_a_quick_attack_that_is_weaker_meets_no_goal(measure: str, ours: float, theirs: float, strong: bool) -> None:
-    found = Outcome("toy", "", "nobody", "toy", 0.1, 10, measure, (ours,), (theirs,), TIME)
+    found = Comparison("toy", "", "nobody", "toy", 0.1, 10, measure, (ours,), (theirs,), TIME)
     assert found.as_strong == strong == found.met
     slow = dataclasses.replace(found, time=dataclasses.replace(TIME, median=0.51))
     assert not slow.met

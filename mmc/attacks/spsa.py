@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from mmc.attacks.balls import content, project
 from mmc.attacks.checks import confirm, correct, refuse_bad_input
+from mmc.attacks.directions import directions
 from mmc.attacks.objectives import margin
-from mmc.chance import seeded
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -47,8 +46,9 @@ def spsa(
     """Ascend an objective by simultaneous perturbation, from the image itself, in the L-inf ball.
 
     Each iteration draws directions v of signs and takes the mean of (f(x + delta v) - f(x - delta v)) / (2 delta) v
-    for the slope; the model may be asked up to delta outside the box. An example's draws depend on its image and the
-    seed alone. Source: Uesato et al. 2018.
+    for the slope; the model may be asked up to delta outside the box. An example's directions are orthogonal as far as
+    that goes, over all iterations: see `mmc.attacks.directions`. They depend on its image and the seed alone. Source:
+    Uesato et al. 2018.
 
     Args:
         model: maps images to logits; in eval mode. It is never differentiated.
@@ -99,8 +99,8 @@ def spsa(
                     moved[part],
                     [label[part] for label in labels],
                     objective,
-                    [f"{seed}:spsa:{step}:{key}" for key in keys[part]],
-                    samples,
+                    [f"{seed}:spsa:{key}" for key in keys[part]],
+                    range((step - 1) * samples, step * samples),
                     delta,
                     budget,
                 )
@@ -134,31 +134,18 @@ def _slope(
     labels: list[Int[Tensor, " N"]],
     objective: Objective,
     streams: list[str],
-    samples: int,
+    numbers: range,
     delta: float,
     budget: int,
 ) -> Float[Tensor, "N C H W"]:
-    """The mean slope along random signs, in as many forward passes as the budget asks for."""
-    total, most = torch.zeros_like(x), min(samples, budget // 2)
-    generators = [seeded(torch.Generator(), stream) for stream in streams]
-    for begin in range(0, samples, most):
-        count = min(most, samples - begin)
-        signs = _signs(x, generators, count)
+    """The mean slope along some of the directions, in as many forward passes as the budget asks for."""
+    total, most = torch.zeros_like(x), min(len(numbers), budget // 2)
+    for begin in range(0, len(numbers), most):
+        some = numbers[begin : begin + most]
+        signs = directions(x, streams, some)
         pairs = torch.stack([x[:, None] + delta * signs, x[:, None] - delta * signs], 1)
-        several = [label.repeat_interleave(2 * count) for label in labels]
-        values = objective(model, pairs.flatten(0, 2), *several).view(len(x), 2, count)
+        several = [label.repeat_interleave(2 * len(some)) for label in labels]
+        values = objective(model, pairs.flatten(0, 2), *several).view(len(x), 2, len(some))
         rise = (values[:, 0] - values[:, 1]) / (2 * delta)
         total += torch.einsum("nk,nk...->n...", rise, signs)
-    return total / samples
-
-
-def _signs(
-    x: Float[Tensor, "N C H W"], generators: list[torch.Generator], count: int
-) -> Float[Tensor, "N count C H W"]:
-    """The next random signs of each example, a bit each: they do not depend on how many are drawn at a time."""
-    size = x[0].numel()
-    words = torch.empty(len(x), count, -(-size // 64), dtype=torch.int64)
-    for row, generator in zip(words, generators, strict=True):
-        row.random_(-(2**63), None, generator=generator)  # all 64 bits
-    bits = np.unpackbits(words.numpy().view(np.uint8), axis=2, count=size)
-    return torch.from_numpy(bits).to(x).mul_(2).sub_(1).view(len(x), count, *x.shape[1:])
+    return total / len(numbers)

@@ -30,7 +30,7 @@ from mmc.attacks import (
 )
 from mmc.attacks.preset import SCHEDULES, trains_with_cross_entropy
 from mmc.bench import growth, peers
-from mmc.bench.contest import DISTANCE, Contest, Outcome, hold
+from mmc.bench.contest import DISTANCE, Comparison, Contest, hold
 from mmc.files import digest_files
 from mmc.networks import dataset
 
@@ -232,7 +232,7 @@ class Table(NamedTuple):
         made: what made each part.
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[Comparison]
     growth: dict[str, dict[str, Any]]
     peers: dict[str, str]
     left_out: dict[str, str]
@@ -242,7 +242,7 @@ class Table(NamedTuple):
     def of(cls, content: Mapping[str, Any]) -> Table:
         """From plain values."""
         grown = {n.removeprefix(GROWTH): p for n, p in content["parts"].items() if n.startswith(GROWTH)}
-        held = [Outcome.from_json(p) for n, p in content["parts"].items() if not n.startswith(GROWTH)]
+        held = [Comparison.from_json(p) for n, p in content["parts"].items() if not n.startswith(GROWTH)]
         made = [part["made"] for part in content["parts"].values() if "made" in part]
         return cls(held, grown, content["peers"], content["left out"], made)
 

@@ -57,7 +57,7 @@ class Contest:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Comparison:
     """How a contest ended on a network.
 
     Attributes:
@@ -103,7 +103,7 @@ class Outcome:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Outcome:
+    def from_json(cls, content: dict[str, Any]) -> Comparison:
         """From plain values; what else lies beside them is left alone."""
         rest = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items() if name != "made"}
         return cls(**rest | {"time": Ratio(**content["time"])})
@@ -122,7 +122,7 @@ def hold(
     y: Int[Tensor, " N"],
     epsilon: float,
     load: Callable[[], float] = lambda: 0.0,
-) -> Outcome:
+) -> Comparison:
     """Hold a contest: both attack the first images in turns, after a few of them unmeasured.
 
     Args:
@@ -131,7 +131,7 @@ def hold(
         model: in eval mode.
         x: images in [0, 1], at least as many as the contest asks for.
         y: labels.
-        epsilon: see `Outcome`.
+        epsilon: see `Comparison`.
         load: asked before and after.
     """
     x, y = x[: contest.images], y[: contest.images]
@@ -147,7 +147,7 @@ def hold(
     name = f"{contest.name} over {contest.peer}, {network}"
     taken = ratio(name, *times, unit=unit, goal=contest.goal)
     said = (contest.name, contest.budget, contest.peer, network, epsilon, len(x), contest.measure)
-    return Outcome(*said, tuple(found[0]), tuple(found[1]), taken, (round(before, 2), round(load(), 2)))
+    return Comparison(*said, tuple(found[0]), tuple(found[1]), taken, (round(before, 2), round(load(), 2)))
 
 
 def _attacked(attack: Attack, model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:

@@ -81,7 +81,7 @@ def test_the_slope_is_unbiased() -> None:
     """On an affine objective the mean over many directions is the gradient, up to its standard error."""
     model, x, y = two_classes(4, 6)
     streams = [f"stream {index}" for index in range(6)]
-    slope = module._slope(model, x, [y], margin, streams, samples=4096, delta=0.01, budget=1024)
+    slope = module._slope(model, x, [y], margin, streams, range(4096), delta=0.01, budget=1024)
     gradient = torch.stack([2 * (1 - 2.0 * label) * model.weight[1] for label in y])
     error = (slope.flatten(1) - gradient).abs().max()
     assert error < 5 * gradient.norm(dim=1).max() / 64
