@@ -103,7 +103,12 @@ def test_every_network_of_the_book_is_found_by_its_name() -> None:
     assert files
     for file in files:
         spec, seed, found = attack._find(file.stem)
-        assert found == file and spec.slug == file.stem and seed in lab.read(lab.path(spec)).seeds
+        # A network's short name says its rule, its record's also the rule's options.
+        short = spec.with_changes(rule="standard", rule_options=()).slug if spec.rule == "AT" else spec.slug
+        assert (
+            found == file and file.stem.replace("-at-", "-") == short and ("-at-" in file.stem) == (spec.rule == "AT")
+        )
+        assert seed in lab.read(lab.path(spec)).seeds
 
 
 @pytest.mark.parametrize(
