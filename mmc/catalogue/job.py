@@ -10,10 +10,19 @@ from mmc.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Job:
-    """A spec and the seeds that its record shall hold."""
+    """A spec and the seeds that its record shall hold.
+
+    What a run costs is estimated from its spec and is nobody's to type.
+
+    Attributes:
+        spec: what is run.
+        seeds: of its networks, from the one that is wanted most.
+        worth: of the first of them, beside other jobs: how many questions it answers, such as printed cells.
+    """
 
     spec: Spec
     seeds: tuple[int, ...]
+    worth: float = 1.0
 
 
 #: The losses that the paper's tables compare.

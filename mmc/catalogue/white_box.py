@@ -34,8 +34,8 @@ def jobs(scale: str) -> list[Job]:
         mnist = Spec("white-box", scale, "mnist", "cnn", "SCE", recipe=ADAM, evaluation=evaluation)
         trained = mnist.with_changes(**_MNIST_AT)
         return [
-            *(Job(trained.with_changes(loss=loss), (0,)) for loss in ("SCE", "MMC")),
-            *(Job(mnist.with_changes(loss=loss), (0,)) for loss in PAPER_LOSSES),
+            *(Job(mnist.with_changes(loss=loss), (0, 1, 2)) for loss in PAPER_LOSSES),
+            *(Job(trained.with_changes(loss=loss), (0, 1)) for loss in ("SCE", "MMC")),
         ]
     evaluation = Evaluation(suite=(*suite, "autoattack"), num_attacked=1000)
     cifar = Spec("white-box", scale, "cifar10", "resnet32", "SCE", recipe=PAPER_CIFAR, evaluation=evaluation)
