@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mmc.catalogue import convergence, first, white_box
+from mmc.catalogue import adversarial, convergence, first, white_box
 from mmc.catalogue.first import FIRST, first_experiment
 from mmc.catalogue.job import PAPER_CIFAR, PAPER_LOSSES, Job
 from mmc.lab import SCALES
@@ -20,6 +20,7 @@ CATALOGUE: dict[str, Callable[[str], list[Job]]] = {
     "first-experiment": first.jobs,
     "convergence": convergence.jobs,
     "white-box": white_box.jobs,
+    "adversarial-training": adversarial.jobs,
 }
 
 
