@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import torch
 
 from mmc import lab
 from mmc.attacks import OBJECTIVES, WORST, applicable, correct, run_suite, survivors, zero_gradient_share
+from mmc.attacks.preset import ATTACKS, Preset
 from mmc.attacks.presets import chosen
-from mmc.attacks.verdicts import Verdicts
+from mmc.attacks.verdicts import Verdicts, bits, summary
 from mmc.data import Dataset
 from mmc.features import feature_statistics
 from mmc.files import clear_leftovers, one_at_a_time, write_text
@@ -91,14 +94,22 @@ def clean_accuracy(model: Classifier, data: Dataset) -> float:
     return round(torch.cat(hits).float().mean().item(), 6)
 
 
-def evaluate(model: Classifier, data: Dataset, evaluation: Evaluation, seed: int = 0) -> dict[str, Any]:
-    """Everything that is measured on a trained network."""
+def evaluate(
+    model: Classifier,
+    data: Dataset,
+    evaluation: Evaluation,
+    seed: int = 0,
+    sources: Mapping[str, Classifier] | None = None,
+) -> dict[str, Any]:
+    """Everything that is measured on a trained network; with sources, the suite's images are crafted on them."""
     values: dict[str, Any] = {"clean": clean_accuracy(model, data)}
     if evaluation.epsilons:
         values |= attack(model, data, evaluation, seed)
     if evaluation.features:
         values["features"] = feature_statistics(model, data.train, data.num_classes)
-    if evaluation.suite:
+    if sources:
+        values["transfer"] = attack_from(sources, model, data, evaluation, seed)
+    elif evaluation.suite:
         values["suite"] = attack_by_name(model, data, evaluation, seed).to_json()
     return values
 
@@ -109,9 +120,51 @@ def attack_by_name(model: Classifier, data: Dataset, evaluation: Evaluation, see
     Raises:
         ValueError: an unknown name, or a radius that none of the attacks takes.
     """
-    l2, test = evaluation.l2 or None, data.test.first(evaluation.num_attacked)
-    asked = [p for radius in evaluation.radii or (None,) for p in chosen(evaluation.suite, radius, l2)]
-    return run_suite(model, test.x, test.y, chosen(asked), seed=seed)
+    test = data.test.first(evaluation.num_attacked)
+    return run_suite(model, test.x, test.y, asked(evaluation), seed=seed)
+
+
+def asked(evaluation: Evaluation) -> tuple[Preset, ...]:
+    """The attacks of an evaluation's suite, at each of its radii.
+
+    Raises:
+        ValueError: an unknown name, or a radius that none of the attacks takes.
+    """
+    radii = evaluation.radii or (None,)
+    return chosen(p for radius in radii for p in chosen(evaluation.suite, radius, evaluation.l2 or None))
+
+
+def attack_from(
+    sources: Mapping[str, Classifier], model: Classifier, data: Dataset, evaluation: Evaluation, seed: int = 0
+) -> dict[str, Any]:
+    """Which images a network has right, as they are and as the suite's attacks on each source leave them.
+
+    An attack climbs on when its own source is fooled, because that carries farther.
+
+    Returns:
+        `num_examples`, `clean`, and by source and attack `accuracy`, `interval` and `correct`, a string of 0 and 1.
+    """
+    test = data.test.first(evaluation.num_attacked)
+    parts = [test[i : i + 250] for i in range(0, len(test), 250)]
+    right = torch.cat([correct(model, part.x, part.y).cpu() for part in parts])
+    found: dict[str, Any] = {"num_examples": len(test), "clean": summary(right) | {"correct": bits(right)}}
+    for name, source in sources.items():
+        found[name] = {}
+        for preset in asked(evaluation):
+            if preset.misfit(source, data.num_classes):
+                continue
+            carrier = climbing_on(preset)
+            left = [correct(model, carrier(source, part.x, part.y, seed=seed), part.y).cpu() for part in parts]
+            stands = right & torch.cat(left)
+            found[name][preset.slug] = summary(stands) | {"correct": bits(stands)}
+    return found
+
+
+def climbing_on(preset: Preset) -> Preset:
+    """The same attack, but for what is fooled: that is climbed on with, where the attack has a choice."""
+    if "active_set" not in inspect.signature(ATTACKS[preset.attack]).parameters:
+        return preset
+    return dataclasses.replace(preset, options=tuple((dict(preset.options) | {"active_set": False}).items()))
 
 
 def outcome(run: dict[str, Any]) -> Verdicts:
@@ -133,14 +186,29 @@ def measure(spec: Spec, seed: int, *, place: Path | None = None, **options: Any)
         options: report, stop and keep_every of `fit`.
     """
     model, history, made = trained(spec, seed, place=place, **options)
+    # A source is trained from the next seed, never the same one: two networks of one seed begin alike. So whoever waits
+    # for a source waits for a later seed, and no two runs for each other.
+    sources = {
+        source.slug: trained_alone(source, seed + 1, kept=bool(place), **options)[0]
+        for source in spec.evaluation.sources
+    }
     here, started = provenance(), time.monotonic()
     curve = {"loss": [round(v, 6) for v in history.loss], "validation": [round(v, 6) for v in history.validation]}
-    values = {"curve": curve, **evaluate(model, dataset(*data_of(spec)), spec.evaluation, seed)}
+    values = {"curve": curve, **evaluate(model, dataset(*data_of(spec)), spec.evaluation, seed, sources)}
     measured = {key: here[key] for key in ("commit", "code", "versions", "hardware", "device")}
     measured["seconds"] = round(time.monotonic() - started, 1)
     if "suite" in values:  # times are no values: a rerun gives the verdicts again, and not these
         measured["cost"] = values["suite"].pop("cost")
     return {"seed": seed, "values": values, "made": {"revision": current(spec).number, **made, "measured": measured}}
+
+
+def trained_alone(spec: Spec, seed: int, *, kept: bool = True, **options: Any) -> tuple[Classifier, Any, Any]:
+    """See `trained`: in the network's own folder, where there is one, while no other process trains there."""
+    if not kept:
+        return trained(spec, seed, **options)
+    place = net_folder(spec, seed)
+    with one_at_a_time(place / "lock"):
+        return trained(spec, seed, place=place, **options)
 
 
 def job_folder(spec: Spec, seed: int) -> Path:

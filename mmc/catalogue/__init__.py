@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mmc.catalogue import adversarial, convergence, first, white_box
+from mmc.catalogue import (
+    ablations,
+    adversarial,
+    architectures,
+    convergence,
+    density,
+    first,
+    other_attacks,
+    transfer,
+    white_box,
+)
 from mmc.catalogue.first import FIRST, first_experiment
 from mmc.catalogue.job import PAPER_CIFAR, PAPER_LOSSES, Job
 from mmc.lab import SCALES
@@ -21,6 +31,11 @@ CATALOGUE: dict[str, Callable[[str], list[Job]]] = {
     "convergence": convergence.jobs,
     "white-box": white_box.jobs,
     "adversarial-training": adversarial.jobs,
+    "other-attacks": other_attacks.jobs,
+    "transfer": transfer.jobs,
+    "architectures": architectures.jobs,
+    "ablations": ablations.jobs,
+    "density": density.jobs,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from mmc.lab import Spec
@@ -28,6 +29,8 @@ class Job:
 #: The losses that the paper's tables compare.
 PAPER_LOSSES = ("SCE", "Center", "L-GM", "MMLDA", "MMC", "MMC (rand)")
 
+#: The small networks' recipe where it is to take seconds.
+SMOKE = Recipe(epochs=3, batch_size=128, optimizer="adam", learning_rate=1e-3)
 #: The small networks' recipe.
 ADAM = Recipe(epochs=6, batch_size=128, optimizer="adam", learning_rate=1e-3)
 #: ResNet-32 with today's schedule: a linear rise and fall, light weight decay, 16-bit arithmetic.
@@ -52,3 +55,26 @@ PAPER_CIFAR = Recipe(
     augmentation="shift-flip",
     precision="bf16",
 )
+#: The authors' schedule for MNIST: 50 epochs, drops after 30 and 40, and no mirrored digits.
+PAPER_MNIST = dataclasses.replace(PAPER_CIFAR, epochs=50, milestones=(0.6, 0.8), augmentation="shift")
+
+#: Networks that several experiments measure, each trained once: small ones on digits and on MNIST, ResNet-32 on CIFAR.
+DIGITS_NET = Spec("net", "smoke", "digits", "mlp", "SCE", feature_dim=16, recipe=SMOKE)
+MNIST_NET = Spec("net", "laptop", "mnist", "cnn", "SCE", recipe=ADAM)
+#: A residual network that a laptop trains in a minute or two: eight layers, on 10,000 images.
+FEW_MNIST = MNIST_NET.with_changes(
+    backbone="resnet8",
+    recipe=dataclasses.replace(CIFAR, epochs=6, augmentation="none", precision="float32"),
+    variant=(("train_size", 10_000),),
+)
+CIFAR_NET = Spec("net", "gpu", "cifar10", "resnet32", "SCE", recipe=PAPER_CIFAR)
+#: Adversarial training of each: what `Spec.with_changes` takes.
+DIGITS_AT = {"rule": "AT", "rule_options": (("epsilon", 0.1), ("step_size", 0.03))}
+#: MNIST's small network meets the whole ball at once and settles on one answer: the ball grows over the first half.
+MNIST_AT = {
+    "rule": "AT",
+    "rule_options": (("epsilon", 0.3), ("step_size", 0.05), ("ramp", 0.5)),
+    "recipe": dataclasses.replace(ADAM, epochs=10),
+}
+CIFAR_AT = {"rule": "AT"}
+CIFAR_AT_TARGETED = {"rule": "AT", "rule_options": (("targeted", True),)}

@@ -27,6 +27,8 @@ class Evaluation:
         suite: attacks and suites by name, see `mmc.attacks.presets`; every verdict is kept.
         radii: L-inf radii in place of those in the attacks' names; empty leaves them.
         l2: an L2 radius likewise; 0 leaves it.
+        sources: other networks on which the suite's images are crafted, each trained from the next seed; where there
+            are none, they are crafted on the network itself.
     """
 
     epsilons: tuple[float, ...] = ()
@@ -37,6 +39,7 @@ class Evaluation:
     suite: tuple[str, ...] = ()
     radii: tuple[float, ...] = ()
     l2: float = 0.0
+    sources: tuple[Spec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class Spec:
             ValueError: a value is out of its range.
         """
         values = dict(values)
+        if sources := values.get("evaluation", {}).get("sources"):
+            values["evaluation"] = values["evaluation"] | {"sources": [cls.from_json(source) for source in sources]}
         for name, kind in (("recipe", Recipe), ("evaluation", Evaluation)):
             if name in values:
                 values[name] = kind(**{key: _frozen(value) for key, value in values[name].items()})

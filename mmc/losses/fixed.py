@@ -43,12 +43,31 @@ class FixedCenters(Loss):
 class MMC(FixedCenters):
     """Max-Mahalanobis center loss: 1/2 ||z - mu*_y||^2. Source: Pang et al. 2020.
 
-    The authors' code leaves out the 1/2, which is the same as twice the learning rate. The arguments are those of
-    `FixedCenters`.
+    The authors' code leaves out the 1/2, which is the same as twice the learning rate.
+
+    Args:
+        num_classes: L >= 2.
+        feature_dim: d; L - 1 or more for the simplex.
+        norm: C_MM > 0.
+        centers: see `FixedCenters`.
+        power: p >= 1: the loss is ||z - mu*_y||^p / p, for ablations; the source's is 2.
+
+    Raises:
+        ValueError: a power below 1, or the centers have another shape.
     """
 
+    def __init__(
+        self, num_classes: int, feature_dim: int, norm: float = 10.0, centers: object = None, power: float = 2.0
+    ) -> None:
+        super().__init__(num_classes, feature_dim, norm, centers)
+        if not power >= 1:
+            raise ValueError(f"power must be >= 1, not {power}")
+        self.power = power
+
     def value(self, z: Float[Tensor, "N d"], y: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-        return (z - self.centers[y]).square().sum(1) / 2
+        squared = (z - self.centers[y]).square().sum(1)
+        # Below a power of 2 the gradient at the center itself is none: a root is not taken of zero.
+        return squared / 2 if self.power == 2 else squared.clamp_min(1e-12) ** (self.power / 2) / self.power
 
 
 class MMCRand(MMC):
