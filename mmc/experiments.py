@@ -22,6 +22,7 @@ from mmc.features import feature_statistics
 from mmc.files import clear_leftovers, one_at_a_time, write_text
 from mmc.lab import Evaluation, Record, Spec
 from mmc.lab.revisions import current
+from mmc.margins import margins_of
 from mmc.models import Classifier
 from mmc.networks import (
     about,
@@ -105,6 +106,9 @@ def evaluate(
     values: dict[str, Any] = {"clean": clean_accuracy(model, data)}
     if evaluation.epsilons:
         values |= attack(model, data, evaluation, seed)
+    if evaluation.margins:
+        radius = (*evaluation.radii, *evaluation.epsilons)[0]
+        values["margins"] = margins_of(model, data, evaluation.margins, radius, seed)
     if evaluation.features:
         values["features"] = feature_statistics(model, data.train, data.num_classes)
     if sources:

@@ -15,6 +15,7 @@ from mmc.catalogue import (
     convergence,
     density,
     first,
+    important_samples,
     other_attacks,
     transfer,
     white_box,
@@ -36,6 +37,7 @@ CATALOGUE: dict[str, Callable[[str], list[Job]]] = {
     "architectures": architectures.jobs,
     "ablations": ablations.jobs,
     "density": density.jobs,
+    "important-samples": important_samples.jobs,
 }
 
 

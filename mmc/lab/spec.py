@@ -24,6 +24,7 @@ class Evaluation:
         restarts: random starts of PGD.
         num_attacked: how many test images, from the first.
         features: are the statistics of the training features measured?
+        margins: of how many training and test images are the margins kept, see `mmc.margins`; at the first radius.
         suite: attacks and suites by name, see `mmc.attacks.presets`; every verdict is kept.
         radii: L-inf radii in place of those in the attacks' names; empty leaves them.
         l2: an L2 radius likewise; 0 leaves it.
@@ -36,6 +37,7 @@ class Evaluation:
     restarts: int = 1
     num_attacked: int = 1000
     features: bool = False
+    margins: int = 0
     suite: tuple[str, ...] = ()
     radii: tuple[float, ...] = ()
     l2: float = 0.0
