@@ -56,8 +56,9 @@ def plans() -> dict[str, Plan]:
     """Everything that is diagnosed, by name."""
     specs = {(job.spec.loss, job.spec.rule): job.spec for job in jobs("white-box", "laptop")}
     plain = {f"mnist-cnn-{loss.lower()}": specs[loss, "standard"] for loss in ("SCE", "MMC", "Center")}
+    trained = {f"mnist-cnn-at-{loss.lower()}": specs[loss, "AT"] for loss in ("SCE", "MMC")}
     twin, other = ((name, plain[name]) for name in ("mnist-cnn-sce", "mnist-cnn-center"))
-    found = {name: Plan(spec, name, twin) for name, spec in plain.items() if name != other[0]}
+    found = {name: Plan(spec, name, twin) for name, spec in (plain | trained).items() if name != other[0]}
     found[twin[0]] = Plan(twin[1], twin[0], other)
     found[f"{twin[0]}-detached"] = Plan(twin[1], twin[0], other, "detached image", attacks=("pgd50-ce",))
     return found
