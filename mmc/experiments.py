@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmc import lab
+from mmc import boundary, lab
 from mmc.attacks import OBJECTIVES, WORST, applicable, correct, run_suite, survivors, zero_gradient_share
 from mmc.attacks.preset import ATTACKS, Preset
 from mmc.attacks.presets import chosen
@@ -106,6 +106,8 @@ def evaluate(
     values: dict[str, Any] = {"clean": clean_accuracy(model, data)}
     if evaluation.epsilons:
         values |= attack(model, data, evaluation, seed)
+    if evaluation.per_class:
+        values["boundary"] = boundary.measure(model, data, evaluation.per_class, seed)
     if evaluation.margins:
         radius = (*evaluation.radii, *evaluation.epsilons)[0]
         values["margins"] = margins_of(model, data, evaluation.margins, radius, seed)

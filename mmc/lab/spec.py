@@ -28,6 +28,7 @@ class Evaluation:
         suite: attacks and suites by name, see `mmc.attacks.presets`; every verdict is kept.
         radii: L-inf radii in place of those in the attacks' names; empty leaves them.
         l2: an L2 radius likewise; 0 leaves it.
+        per_class: images of each class at which the boundary is measured, see `mmc.boundary`; 0 where it is not.
         sources: other networks on which the suite's images are crafted, each trained from the next seed; where there
             are none, they are crafted on the network itself.
     """
@@ -41,6 +42,7 @@ class Evaluation:
     suite: tuple[str, ...] = ()
     radii: tuple[float, ...] = ()
     l2: float = 0.0
+    per_class: int = 0
     sources: tuple[Spec, ...] = ()
 
 
