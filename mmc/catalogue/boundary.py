@@ -13,7 +13,9 @@ from mmc.lab import Evaluation, Options, Spec
 LOSSES = ("SCE", "Label smoothing", "Logit-squared", "Mirrored SCE", "MMC")
 #: The dial: other stationary margins for mirrored cross-entropy, which is SCE at infinity.
 DIAL = (2.0, 8.0)
-#: Small sets and rare classes: small batches, and steps so short that the rare class's hidden units do not die.
+#: Few images: smaller batches.
+_FEW = dataclasses.replace(ADAM, epochs=10, batch_size=64)
+#: Rare classes: smaller ones still, and steps so short that the rare class's hidden units do not die.
 _CAREFUL = dataclasses.replace(ADAM, epochs=12, batch_size=32, learning_rate=3e-4)
 
 
@@ -40,18 +42,18 @@ def jobs(scale: str) -> list[Job]:
         return [Job(spec, (0,)) for spec in specs(digits(), DIAL)]
     if scale == "laptop":
         evaluation = Evaluation((0.1,), 40, 3, 200, suite=("apgd-targets-8",), radii=(0.1,), per_class=20)
-        mnist = Spec("boundary", scale, "mnist", "cnn", "SCE", recipe=ADAM, evaluation=evaluation)
-        looked_at = Evaluation(per_class=40)
-        tail = mnist.with_changes(variant=(("long_tailed", 100.0),), recipe=_CAREFUL, evaluation=looked_at)
+        few = Spec("boundary", scale, "mnist", "cnn", "SCE", recipe=_FEW, evaluation=evaluation)
+        even = few.with_changes(variant=(("train_size", 10_000),))
+        tail = few.with_changes(variant=(("long_tailed", 100.0),), recipe=_CAREFUL, evaluation=Evaluation(per_class=20))
         pair = tail.with_changes(evaluation=Evaluation(per_class=100))
-        threes = _rare(pair, (3, 5), 30.0)
-        planes = _rare(pair.with_changes(dataset="cifar10"), (0, 1), 10.0)
+        digits_3_5 = _rare(pair, (3, 5), 30.0)
+        planes_cars = _rare(pair.with_changes(dataset="cifar10"), (0, 1), 10.0)
         return [
-            *(Job(spec, (0, 1, 2)) for spec in specs(mnist)),
-            *(Job(spec, (0, 1, 2)) for base in threes for spec in specs(base)),
+            *(Job(spec, (0, 1, 2)) for spec in specs(even)),
+            *(Job(spec, (0, 1, 2)) for base in digits_3_5 for spec in specs(base)),
             *(Job(spec, (0, 1, 2)) for spec in specs(tail)),
-            *(Job(spec, (0, 1)) for base in planes for spec in specs(base)),
-            *(Job(spec, (0, 1, 2)) for spec in specs(mnist, DIAL)[len(LOSSES) :]),
+            *(Job(spec, (0, 1, 2)) for base in planes_cars for spec in specs(base)),
+            *(Job(spec, (0, 1, 2)) for spec in specs(even, DIAL)[len(LOSSES) :]),
         ]
     evaluation = Evaluation((2 / 255, 8 / 255), 50, 5, 1000, suite=("ours", "ours-l2", "autoattack"), per_class=100)
     cifar = Spec("boundary", scale, "cifar10", "resnet32", "SCE", recipe=CIFAR, evaluation=evaluation)
