@@ -31,10 +31,11 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Task:
-    """One seed of one spec."""
+    """One seed of one spec, and what it is worth beside others."""
 
     spec: Spec
     seed: int
+    worth: float = 1.0
 
     @property
     def name(self) -> str:
@@ -79,7 +80,9 @@ def plan(jobs: Iterable[Job]) -> Plan:
             continue
         seeds = held.seeds if held else ()
         measured += sum(seed in seeds for seed in job.seeds)
-        tasks += [Task(job.spec, seed) for seed in job.seeds if seed not in seeds]
+        # The second network of a kind adds half of what the first one did, the third a third.
+        worths = {seed: job.worth / place for place, seed in enumerate(job.seeds, 1)}
+        tasks += [Task(job.spec, seed, worths[seed]) for seed in job.seeds if seed not in seeds]
     return Plan(measured, tasks, stale)
 
 
@@ -157,6 +160,7 @@ def run_local(
     *,
     places: list[dict[str, str]] | None = None,
     retries: int = RETRIES,
+    until: float | None = None,
     report: Report = print,
     ended: Callable[[Task, Outcome], None] = lambda task, outcome: None,
 ) -> Outcome:
@@ -168,6 +172,7 @@ def run_local(
         tasks: in the order in which they shall start.
         places: an environment per run at once; see `slots`.
         retries: how often a run that was killed is started again.
+        until: on the clock of `time.monotonic`: then every run is asked to stop, as on Ctrl-C.
         report: told each line of progress.
         ended: told when a task ended.
     """
@@ -179,6 +184,8 @@ def run_local(
         before = {name: signal.signal(name, lambda *_: asked.set()) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
         while (waiting and not asked.is_set()) or running:
+            if until is not None and time.monotonic() >= until:
+                asked.set()
             while waiting and free and not asked.is_set():
                 place = free.pop(0)
                 running.append((_Runner(waiting.pop(0), place, report), place))

@@ -96,6 +96,10 @@ def test_train_then_evaluate(places: Path) -> None:
         (["sweep", "tiny", "--scale", "huge"], "unknown scale 'huge'; there are: smoke, laptop, gpu"),
         (["sweep", "tiny", "--workers", "0"], "at least one run at once, not 0"),
         (["sweep", "tiny", "--executor", "slurm", "--minutes", "5"], "at least 11 minutes, not 5"),
+        (["sweep", "tiny", "--budget", "-3"], "a budget is a positive number of minutes, not -3"),
+        (["sweep", "tiny", "--executor", "slurm", "--budget", "9"], "a budget is for one machine"),
+        (["records", "status", "tables"], "no catalogue 'tables'; there are: tiny, all"),
+        (["records", "status", "--scale", "huge"], "unknown scale 'huge'"),
         (["records", "show", "nothing"], "no record with 'nothing' in its name"),
     ],
 )
@@ -121,6 +125,18 @@ def test_a_sweep_runs_what_is_missing_and_then_nothing() -> None:
     assert record.seeds == (0, 1)
     alone = experiments.measure(BASE, 1)["values"]
     assert alone == record.runs[1]["values"], "a sweep gives what a single run gives"
+
+
+def test_a_budget_takes_what_fits_and_the_status_says_what_is_left() -> None:
+    said = mmc("records", "status", "--scale", "smoke", "--missing").output
+    assert "tiny" in said and "of one core" in said and said.count(" seed ") == 4
+    assert "0 of them fit into 1e-09 minutes" in mmc("sweep", "tiny", "--budget", "1e-9").output
+    dry = mmc("sweep", "tiny", "--budget", "30", "--workers", "1", "--dry-run").output
+    assert "4 of them fit into 30 minutes, 1 at once" in dry and dry.splitlines()[-4].endswith("seed 0")
+    for job in catalogue.jobs("tiny", "smoke"):
+        experiments.record(job.spec, job.seeds)
+    row = next(line.split() for line in mmc("records", "status", "tiny", "--scale", "smoke").output.splitlines()[1:])
+    assert row[:5] == ["tiny", "smoke", "4", "0", "0"]
 
 
 def test_a_failing_run_is_named_with_its_reason_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

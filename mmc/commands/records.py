@@ -14,6 +14,8 @@ import numpy as np
 
 from mmc.commands.tell import say, table, told
 from mmc.files import write_text
+from mmc.lab import SCALES
+from mmc.worker import duration
 
 
 def flat(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float | None]]:
@@ -149,6 +151,39 @@ def export(pattern: str, target: Path | None) -> None:
         else:
             write_text(target, text.getvalue())
             say(f"wrote {target}")
+
+
+@records.command()
+@click.argument("catalogue", default="all")
+@click.option("--scale", "scales", multiple=True, metavar="|".join(SCALES), help="Only this scale; may be repeated.")
+@click.option("--missing", is_flag=True, help="Name every run that is missing, those worth most per minute first.")
+def status(catalogue: str, scales: tuple[str, ...], missing: bool) -> None:
+    """Say what of a CATALOGUE is measured, at which scale, what is missing, and what that would cost."""
+    from mmc import catalogue as shelf
+    from mmc.budget import device_of, minutes, trained, within
+    from mmc.catalogue.cost import speed
+    from mmc.sweep import plan
+
+    with told():
+        names = [name for name in shelf.CATALOGUE if catalogue in (name, "all")]
+        jobs = {(n, s): shelf.jobs(n, s) for s in scales or SCALES[1:] for n in names or [catalogue]}
+        rows, named = [["catalogue", "scale", "recorded", "missing", "stale", "estimated cost of what is missing"]], []
+        for (name, scale), found in jobs.items():
+            todo, known = plan(found), speed(device_of(scale))
+
+            def estimate(task: Any, there: Any, known: Any = known) -> float:
+                return minutes(task, known, there)
+
+            best = within(todo.tasks, float("inf"), 1, estimate, trained(todo.tasks))
+            unit = {"cuda": "of one GPU", "cpu": "of one core"}[known.device]
+            assumed = "" if known.records else ", at an assumed speed"
+            price = f"{duration(60 * best.length)} {unit}{assumed}" if todo.tasks else ""
+            rows.append([name, scale, str(todo.measured), str(len(todo.tasks)), str(len(todo.stale)), price])
+            named += [f"  {task.name}" for task in best.tasks]
+        table(rows)
+        for line in named if missing else ():
+            say(line)
+        say("`mmc sweep CATALOGUE --scale SCALE` runs what is missing; with --budget MINUTES, the best part of it.")
 
 
 COMMANDS = (records,)
