@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from mmc import experiments, lab, weights
-from mmc.attacks import PRESETS, SUITES, Verdicts, run_suite
-from mmc.commands import attack, cli, tell
+from mmc.attacks import PRESETS, SUITES, Preset, Verdicts, run_suite
+from mmc.commands import attack, cli, nets, tell
 from mmc.lab import Evaluation, Spec
 from mmc.training.recipe import Recipe
 
@@ -83,6 +83,34 @@ def test_the_table_the_file_and_the_library_agree(net: Path, tmp_path: Path, mon
     assert "cw-target-l2-0.5: median distance" in said
 
 
+def test_a_run_that_was_broken_off_goes_on(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, attacks = tmp_path / "verdicts.json", ["pgd10-ce-8", "noise", "rotation"]
+    ran, craft = [], Preset.craft
+
+    def crafting(preset: Preset, *arguments: object, **options: object) -> object:
+        if preset.slug == "rotation" and not ran.count("rotation"):
+            ran.append("rotation")
+            raise KeyboardInterrupt
+        ran.append(preset.slug)
+        return craft(preset, *arguments, **options)
+
+    monkeypatch.setattr(Preset, "craft", crafting)
+    command = [str(net), *attacks, "--num", "20", "--out", str(out)]
+    mmc(*command, fails=True)
+    assert list(json.loads(out.read_text())["outcome"]["attacks"]) == attacks[:2]
+    said = mmc(*command).output
+    assert ran == [*attacks, "rotation"], "what was there is not run again"
+    whole = json.loads(out.read_text())
+    assert list(whole["outcome"]["attacks"]) == attacks and "noise" in said
+    mmc(*command)
+    assert len(ran) == 4 and json.loads(out.read_text()) == whole
+    for other in (["--seed", "1"], ["--num", "21"], ["--batch-size", "20"]):
+        ran[4:] = []
+        mmc(*command, *other)
+        assert ran[4:] == attacks, f"{other} is another run"
+        mmc(*command)
+
+
 def test_a_file_of_weights_will_do(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One beside its record, and one that names its record among all of them, as the book's do."""
     said = mmc(str(net / "weights.safetensors"), "noise", "--num", "20").output
@@ -102,7 +130,7 @@ def test_every_network_of_the_book_is_found_by_its_name() -> None:
     files = sorted((ROOT / "book" / "weights").glob("*.safetensors"))
     assert files
     for file in files:
-        spec, seed, found = attack._find(file.stem)
+        spec, seed, found = nets.find(file.stem)
         # A network's short name says its rule, its record's also the rule's options.
         short = spec.with_changes(rule="standard", rule_options=()).slug if spec.rule == "AT" else spec.slug
         assert (

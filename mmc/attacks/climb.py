@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmc.models import Classifier
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Tensor, nn
@@ -23,14 +25,13 @@ class Remembering:
 
     def features(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N d"]:
         z = self._model.features(x)
-        self.logits = self.loss.logits(z)
+        # A classifier decides by its loss's logits of z. How another model decides, it alone knows.
+        if isinstance(self._model, Classifier):
+            self.logits = self.loss.logits(z)
         return z
 
     def __call__(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N L"]:
-        if hasattr(self._model, "features"):
-            self.features(x)
-        else:
-            self.logits = self._model(x)
+        self.logits = self._model(x)
         return self.logits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,6 +41,8 @@ def run_suite(
     seed: int = 0,
     batch_size: int = 250,
     report: Callable[[Preset, int], None] | None = None,
+    before: Verdicts | None = None,
+    keep: Callable[[Verdicts], None] | None = None,
 ) -> Verdicts:
     """Run every attack on every example, and keep each verdict.
 
@@ -57,13 +60,16 @@ def run_suite(
         batch_size: images attacked at once, and the most in one forward pass: it bounds the memory. Not bound by it are
             AutoAttack, with batches of 250, and HopSkipJump, which asks for hundreds of decisions on one image at once.
         report: called with the preset and how many images it has done, after each batch.
+        before: verdicts of the same model, images and seed, say from a run that was broken off: its attacks are taken
+            from there.
+        keep: called after each attack that was run with all verdicts so far.
 
     Returns:
         The verdicts. An attack that is not defined for the model is named among `not_applicable` with the reason.
 
     Raises:
-        ValueError: an unknown name, no attack at all or none that applies, no images, or bad input, named; see
-            `refuse_bad_input`.
+        ValueError: an unknown name, no attack at all or none that applies, no images, verdicts from before of another
+            seed or other images, or bad input, named; see `refuse_bad_input`.
         ImportError: an attack needs a library that is not installed.
     """
     asked = chosen(presets, epsilon, l2)
@@ -80,8 +86,19 @@ def run_suite(
     fitting = [preset for preset in asked if not reasons[preset.slug]]
     if not fitting:
         raise ValueError(f"no attack applies: {'; '.join(f'{slug}: {reason}' for slug, reason in reasons.items())}")
-    attacks = {preset.slug: _attacked(preset, model, x, y, stands, seed, batch_size, report) for preset in fitting}
-    return Verdicts(stands, attacks, {slug: reason for slug, reason in reasons.items() if reason}, seed)
+    if before and (before.seed != seed or not before.clean.equal(stands)):
+        raise ValueError(f"the verdicts from before are of seed {before.seed} or of other images")
+    attacks: dict[str, Attacked] = {}
+    found = Verdicts(stands, attacks, {slug: reason for slug, reason in reasons.items() if reason}, seed)
+    for preset in fitting:
+        known = before.attacks.get(preset.slug) if before else None
+        if known and known.preset == preset:
+            attacks[preset.slug] = known
+            continue
+        attacks[preset.slug] = _attacked(preset, model, x, y, stands, seed, batch_size, report)
+        if keep:
+            keep(dataclasses.replace(found, attacks=dict(attacks)))
+    return found
 
 
 def _attacked(

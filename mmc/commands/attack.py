@@ -8,35 +8,21 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmc.commands.nets import Radius, find
 from mmc.commands.tell import console, counter, duration, say, table, told
+
+if TYPE_CHECKING:
+    from mmc.attacks import Verdicts
 
 #: Seconds between two lines of progress where there is no terminal.
 TELL_EVERY = 10.0
 #: Characters in a line of the list.
 WIDTH = 110
-
-
-class Radius(click.ParamType):
-    """A radius, as a number or a fraction."""
-
-    name = "radius"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            number = float(Fraction(value))
-        except (ValueError, ZeroDivisionError):
-            number = 0.0
-        if not number > 0:
-            self.fail(f"{value!r} is no radius > 0, such as 0.1 or 8/255", param, ctx)
-        return number
 
 
 @click.command()
@@ -79,6 +65,9 @@ def attack(
     The table tells for each attack which share of the images is still classified correctly, with its 95 % interval;
     how many images it felled that no attack above it had felled; and how many that no other attack felled. Both
     compare attacks of the same threat: the same norm and the same radius.
+
+    The file of --out is written as each attack ends. The same command goes on from there if it was broken off; under
+    other settings, on another network, or by other code the file is written anew.
     """
     from mmc import networks
     from mmc.attacks import run_suite
@@ -94,58 +83,48 @@ def attack(
     with told():
         names = attacks or ("quick",)
         presets = chosen([p for epsilon in epsilons or (None,) for p in chosen(names, epsilon, l2)])
-        spec, trained_seed, file = _find(net)
+        spec, trained_seed, file = find(net)
         model = networks.opened(spec, trained_seed, file)
         data = networks.dataset(*networks.data_of(spec))
         test = data.test.first(num)
         classes = num_classes(model, test.x)
         fitting = sum(not preset.misfit(model, classes) for preset in presets)
+        head = {
+            "net": {
+                "weights": file.name,
+                "digest": digest_files(file.parent, [file]),
+                "seed": trained_seed,
+                "spec": dataclasses.asdict(spec),
+            },
+            "data": networks.about(*networks.data_of(spec)) | {"attacked": f"the first {len(test)} test images"},
+            "made": networks.provenance() | {"batch_size": batch_size},
+        }
+        before = _kept(out, head, seed)
+
+        def keep(found: Verdicts) -> None:
+            if out:
+                content = head | {"outcome": found.to_json()}
+                write_text(out, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
         with _progress(len(test), fitting) as report:
-            found = run_suite(model, test.x, test.y, presets, seed=seed, batch_size=batch_size, report=report)
+            options = {"seed": seed, "batch_size": batch_size, "report": report, "before": before, "keep": keep}
+            found = run_suite(model, test.x, test.y, presets, **options)
+        keep(found)
         say(f"{net}: {spec.loss} on {spec.dataset}, the first {len(test)} test images, attacked with seed {seed}")
         _tell(found)
         if out:
-            about = networks.about(*networks.data_of(spec))
-            content = {
-                "net": {
-                    "weights": file.name,
-                    "digest": digest_files(file.parent, [file]),
-                    "seed": trained_seed,
-                    "spec": dataclasses.asdict(spec),
-                },
-                "data": about | {"attacked": f"the first {len(test)} test images"},
-                "outcome": found.to_json(),
-                "made": networks.provenance() | {"batch_size": batch_size},
-            }
-            write_text(out, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
             say(f"every verdict is kept in {out}")
 
 
-def _find(net: str) -> tuple[Any, int, Path]:
-    """Spec, training seed and weights of a network: of a run's folder, of a file, or of one of the book's."""
-    from mmc import lab, networks, weights
+def _kept(out: Path | None, head: dict[str, Any], seed: int) -> Verdicts | None:
+    """What a run that was broken off left in a file: verdicts on the same network and images, by the same code."""
+    from mmc.attacks import Verdicts
 
-    place, shelf = Path(net), networks.ROOT / "book" / "weights"
-    if place.is_dir():
-        if not (place / "record.json").exists():
-            raise FileNotFoundError(
-                f"{place} holds no record.json: train a network there with  mmc train --out {place}"
-            )
-        record = lab.read(place / "record.json")
-        (run,) = record.runs
-        return record.spec, run["seed"], place / "weights.safetensors"
-    file = place if place.is_file() else shelf / f"{net}.safetensors"
-    if not file.is_file():
-        books = ", ".join(sorted(path.stem for path in shelf.glob("*.safetensors")))
-        raise FileNotFoundError(f"no network {net!r}: it is no folder, no file, and none of the book's: {books}")
-    words = weights.about(file)
-    if (file.parent / "record.json").exists():
-        source = file.parent / "record.json"
-    elif "record" in words:
-        source = lab.folder() / f"{words['record']}.json"
-    else:
-        raise ValueError(f"{file} does not say which record it belongs to, so its network cannot be built")
-    return lab.read(source).spec, int(words["seed"]), file
+    if not out or not out.exists():
+        return None
+    kept = json.loads(out.read_text(encoding="utf-8"))
+    same = all(kept.get(key) == json.loads(json.dumps(value)) for key, value in head.items())
+    return Verdicts.from_json(kept["outcome"]) if same and kept["outcome"]["seed"] == seed else None
 
 
 @contextmanager

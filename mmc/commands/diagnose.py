@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mmc.commands.attack import Radius, _find
+from mmc.commands.nets import Radius, find
 from mmc.commands.tell import console, say, told
 
 
@@ -50,7 +50,7 @@ def diagnose(
     with told():
         opened = {}
         for role, place in (("net", net), ("twin", twin), ("source", source)):
-            spec, trained_seed, file = _find(place) if place else (None, 0, None)
+            spec, trained_seed, file = find(place) if place else (None, 0, None)
             opened[role] = networks.opened(spec, trained_seed, file) if spec else None
             if role == "net":
                 data = networks.dataset(*networks.data_of(spec))

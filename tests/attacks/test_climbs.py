@@ -201,6 +201,32 @@ def test_one_forward_pass_gives_value_gradient_and_verdict(seed: int) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+class Wrapped(nn.Module):
+    """Features of a classifier and a decision of its own, with or without the classifier's loss in sight."""
+
+    def __init__(self, model: Classifier, with_loss: bool) -> None:
+        super().__init__()
+        self.model, self.features = model, model.features
+        if with_loss:
+            self.loss = model.loss
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x).roll(1, 1)
+
+
+@pytest.mark.parametrize("with_loss", [False, True])
+def test_a_model_is_judged_by_its_own_decision_whatever_else_it_has(with_loss: bool) -> None:
+    inner, x, _ = case(3)
+    model = Wrapped(inner, with_loss).eval()
+    y = torch.where(torch.arange(len(x)) % 2 == 0, model(x).argmax(1), inner(x).argmax(1))
+    assert 0 < correct(model, x, y).sum() < len(x)
+    objectives = [cross_entropy, margin, away_from(torch.zeros_like(inner.features(x)))]
+    for objective in objectives + ([LADDER["own center"]] if with_loss else []):
+        values, gradient, stands = look(objective, model, x, y)
+        assert values.equal(objective(model, x, y).detach()) and gradient.flatten(1).any(1).all()
+        assert stands.equal(correct(model, x, y))
+
+
 def test_auto_pgd_checks_when_its_source_says() -> None:
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
     assert all(a < b for a, b in zip(checkpoints(20), checkpoints(20)[1:], strict=False))

@@ -213,6 +213,25 @@ def test_progress_is_told_batch_by_batch() -> None:
     assert heard == [(slug, done) for slug in ("noise", "rotation") for done in (3, 6, 7)]
 
 
+def test_verdicts_from_before_are_taken_over_and_the_rest_is_run() -> None:
+    model, x, y = case(2)
+    slugs, told, kept = ["noise", "pgd10-own-center-8", "rotation"], [], []
+    run = functools.partial(run_suite, model, x, y, report=lambda preset, done: told.append(preset.slug), seed=1)
+    first = run(slugs[:2], keep=kept.append)
+    assert [list(found.attacks) for found in kept] == [slugs[:1], slugs[:2]]
+    assert verdicts(kept[1]) == verdicts(first)
+    whole = run(slugs, before=first, keep=kept.append)
+    assert told == slugs and len(kept) == 3, "no attack is run twice"
+    assert verdicts(whole) == verdicts(run(slugs))
+    told.clear()
+    other = run([*slugs[:1], "pgd10-own-center-16"], epsilon=0.1, before=whole)
+    assert told == ["pgd10-own-center-0.1"] and list(other.attacks) == ["noise", "pgd10-own-center-0.1"]
+    with pytest.raises(ValueError, match=r"from before are of seed 1 or of other images"):
+        run_suite(model, x, y, slugs, seed=2, before=whole)
+    with pytest.raises(ValueError, match=r"from before"):
+        run_suite(model, x[:5], y[:5], slugs, seed=1, before=whole)
+
+
 def test_what_does_not_apply_is_named_and_the_rest_is_run() -> None:
     model, x, y = case(2, "SCE")
     found = run_suite(model, x, y, ["quick"])
