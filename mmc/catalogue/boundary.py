@@ -14,9 +14,9 @@ LOSSES = ("SCE", "Label smoothing", "Logit-squared", "Mirrored SCE", "MMC")
 #: The dial: other stationary margins for mirrored cross-entropy, which is SCE at infinity.
 DIAL = (2.0, 8.0)
 #: Few images: smaller batches.
-_FEW = dataclasses.replace(ADAM, epochs=10, batch_size=64)
+_FEW = dataclasses.replace(ADAM, batch_size=64)
 #: Rare classes: smaller ones still, and steps so short that the rare class's hidden units do not die.
-_CAREFUL = dataclasses.replace(ADAM, epochs=12, batch_size=32, learning_rate=3e-4)
+_CAREFUL = dataclasses.replace(ADAM, epochs=15, batch_size=32, learning_rate=3e-4)
 
 
 def settings(dials: Iterable[float] = ()) -> Iterator[tuple[str, Options]]:
@@ -41,11 +41,13 @@ def jobs(scale: str) -> list[Job]:
     if scale == "smoke":
         return [Job(spec, (0,)) for spec in specs(digits(), DIAL)]
     if scale == "laptop":
-        evaluation = Evaluation((0.1,), 40, 3, 200, suite=("apgd-targets-8",), radii=(0.1,), per_class=20)
-        few = Spec("boundary", scale, "mnist", "cnn", "SCE", recipe=_FEW, evaluation=evaluation)
-        even = few.with_changes(variant=(("train_size", 10_000),))
-        tail = few.with_changes(variant=(("long_tailed", 100.0),), recipe=_CAREFUL, evaluation=Evaluation(per_class=20))
-        pair = tail.with_changes(evaluation=Evaluation(per_class=100))
+        evaluation = Evaluation((0.1,), 40, 3, 100, suite=("apgd-targets-8",), radii=(0.1,), per_class=10)
+        few = ("train_size", 10_000)
+        even = Spec("boundary", scale, "mnist", "cnn", "SCE", recipe=_FEW, evaluation=evaluation, variant=(few,))
+        tail = even.with_changes(
+            variant=(few, ("long_tailed", 50.0)), recipe=_CAREFUL, evaluation=Evaluation(per_class=20)
+        )
+        pair = tail.with_changes(evaluation=Evaluation(per_class=50))
         digits_3_5 = _rare(pair, (3, 5), 30.0)
         planes_cars = _rare(pair.with_changes(dataset="cifar10"), (0, 1), 10.0)
         return [
@@ -62,6 +64,6 @@ def jobs(scale: str) -> list[Job]:
 
 
 def _rare(base: Spec, classes: tuple[int, int], ratio: float) -> tuple[Spec, Spec]:
-    """Two classes, and the same with the second one rare."""
-    pair = ("two_classes", classes)
-    return base.with_changes(variant=(pair,)), base.with_changes(variant=(pair, ("ratio", ratio)))
+    """Some images of two classes, and the same with the second one rare."""
+    pair, few = ("two_classes", classes), ("train_size", 3000)
+    return base.with_changes(variant=(pair, few)), base.with_changes(variant=(pair, ("ratio", ratio), few))
