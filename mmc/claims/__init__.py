@@ -25,6 +25,8 @@ TOPICS = (
     "centers",
     "convergence",
     "experiments",
+    "white_box",
+    "paper_scale",
     "training",
     "attacks",
     "stationary",

@@ -1,8 +1,7 @@
-"""Claims on trained networks: those that one network can settle, and those that wait for the paper's scale.
+"""Claims on trained networks that one network can settle.
 
 A record at laptop scale can show that an attack misses, or that an assumption does not hold of every network, because
-one network is enough for that. It never settles a claim about the paper's networks on CIFAR: those stay open, with
-what is missing.
+one network is enough for that. It never settles a claim about the paper's networks on CIFAR: see `paper_scale`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import numpy as np
 
 from mmc import lab
 from mmc.attacks import WORST
-from mmc.claims import Finding, claim, open_claim
+from mmc.claims import Finding, claim
 from mmc.features import direction_dim
 from mmc.lab import Record
 
@@ -112,116 +111,3 @@ def even_on_contours() -> Finding:
         f"{record.spec.dataset.upper()}, {len(record.seeds)} seeds); as many even directions give {even:.1f}. So the "
         "densities of the theorems are averages over a contour.",
     )
-
-
-def _open(name: str, source: str, printed: str, missing: str) -> None:
-    open_claim(name, paper="MMC", source=source, printed=printed, missing=missing, chapter="first-experiment")
-
-
-#: What most open claims wait for.
-NETWORKS = "Networks of the paper's size trained on the paper's schedule (200 epochs, five seeds)"
-
-_open(
-    "density-brings-robustness",
-    "Motivation: the idea behind the MMC loss",
-    "Features packed more densely supply locally enough training data, and this makes the network more robust.",
-    "Networks of one kind whose sample density is varied and all else held, each under the worst case of several "
-    "objectives and under AutoAttack. The MNIST records compare losses, and those differ in more than density.",
-)
-_open(
-    "clean-accuracy",
-    "Tables on CIFAR-10 and CIFAR-100",
-    "MMC costs little clean accuracy: 92.7 % against SCE's 92.9 % on CIFAR-10 (ResNet-32).",
-    f"{NETWORKS} with each loss on CIFAR-10. The MNIST records say nothing about it.",
-)
-_open(
-    "white-box-cifar10",
-    "Table of white-box adaptive attacks, CIFAR-10",
-    r"Without adversarial training MMC keeps 24.8 % under untargeted PGD-50 at $\epsilon = 8/255$, SCE 3.6 %, "
-    "MMLDA 9.7 %, L-GM 4.9 %.",
-    f"{NETWORKS} on CIFAR-10, first under the paper's own attack (targeted and untargeted, 10 and 50 steps, 8/255 "
-    "and 16/255; the released code counts in 256ths), then under the margin and every pairwise margin.",
-)
-_open(
-    "white-box-cifar100",
-    "Table of architectures, CIFAR-100",
-    r"On CIFAR-100 (ResNet-32) MMC keeps 21.9 % under untargeted PGD-50 at $\epsilon = 8/255$, SCE 7.4 %.",
-    f"{NETWORKS} on CIFAR-100, the paper's attacks, and the margin.",
-)
-_open(
-    "depth",
-    "Table of architectures",
-    "MMC makes better use of depth: from ResNet-32 to ResNet-110 its accuracy under untargeted PGD-50 at 8/255 "
-    "rises from 24.8 to 31.4 % on CIFAR-10, while SCE's falls from 3.6 to 2.9 %.",
-    f"{NETWORKS}, both depths, under attacks that do not depend on the own center alone.",
-)
-_open(
-    "carlini-wagner",
-    "Table of C&W, SPSA and general attacks",
-    "The mean untargeted C&W distortion on CIFAR-10 is 0.17 for MMC and 0.07 for SCE.",
-    "A C&W attack with binary search (9 steps of 1,000 iterations, 500 images) on CIFAR-10 networks, checked "
-    "against exact distances.",
-)
-_open(
-    "spsa",
-    "Table of C&W, SPSA and general attacks",
-    r"Under gradient-free SPSA-10 (untargeted, $\epsilon = 8/255$) MMC keeps 56.9 %, SCE 1.2 %.",
-    "SPSA that takes its differences at the iterate, with 128 samples and with many more, on CIFAR-10 networks.",
-)
-_open(
-    "gaussian-noise",
-    "Table of C&W, SPSA and general attacks",
-    "MMC is more robust than SCE, and than adversarial training, to Gaussian noise of deviation 0.05. The printed "
-    "table has 69.3 % for MMC, 52.0 % for SCE, and 78.9 to 82.2 % for adversarially trained SCE, so it bears out the "
-    "first half only.",
-    "CIFAR-10 networks, standard and adversarially trained, under noise.",
-)
-_open(
-    "rotation",
-    "Table of C&W, SPSA and general attacks",
-    "MMC is more robust than SCE, and than adversarial training, to rotation within 30 degrees: 87.2 % for MMC, 83.5 % "
-    "for SCE, and 73.7 to 76.0 % for adversarially trained SCE.",
-    "CIFAR-10 networks, standard and adversarially trained, under random and under worst-case rotations.",
-)
-_open(
-    "transfer",
-    "Experiments: black-box transfer",
-    "Adversarial images made on other networks transfer badly to MMC networks.",
-    "The full matrix of source and target networks (SCE, MMC with norms 10 and 100, each with and without "
-    "adversarial training) under PGD and MIM.",
-)
-_open(
-    "adversarial-training",
-    "Table of white-box adaptive attacks, CIFAR-10",
-    "MMC is compatible with adversarial training: under untargeted PGD-50 at 8/255 it keeps 55.0 %, SCE 53.9 %.",
-    "Adversarial training (PGD-10, targeted and untargeted) with both losses on CIFAR-10, then AutoAttack.",
-)
-_open(
-    "centers-ablation",
-    "Table of white-box adaptive attacks, CIFAR-10",
-    "Well dispersed centers matter: MMC (rand) keeps 18.4 % under untargeted PGD-50 at 8/255, MMC with optimal "
-    "centers 24.8 %.",
-    f"{NETWORKS} with optimal and random centers, several draws of the centers, under the worst case of several "
-    "objectives. The MNIST records have both, at laptop scale.",
-)
-_open(
-    "later-reevaluation",
-    "AutoAttack and RobustBench, after publication",
-    "Adversarially trained MMC keeps 43.48 % under AutoAttack, where 55.0 % was claimed; without adversarial "
-    "training one public reimplementation keeps 0.00 %.",
-    "Standard AutoAttack on CIFAR-10 networks of our own, with and without adversarial training.",
-)
-_open(
-    "extra-linear-layer",
-    "The released code; reports of two other groups",
-    "A ResNet v1 trains under MMC only with one more linear layer between its pooled features and $z$.",
-    "ResNet v1 with and without that layer, trained with MMC on CIFAR-10. Without it a pooled ReLU output is never "
-    "negative, while the centers have negative coordinates.",
-)
-_open(
-    "resnet-32-layers",
-    "Experiments: architectures; the released code",
-    "The networks called ResNet-32 have 32 layers.",
-    "Both candidates built and their layers counted, and the tables run with each: the published command builds "
-    "version 2 with $n = 5$, which the formula $9n + 2$ gives 47 layers.",
-)
