@@ -186,3 +186,10 @@ def class_accuracy(model: Classifier, split: Split, num_classes: int) -> list[fl
 def _plain(values: Float[Tensor, " N"]) -> list[float | None]:
     """Rounded, and None for infinite."""
     return [round(value, DIGITS) if math.isfinite(value) else None for value in values.tolist()]
+
+
+def by_class(found: dict[str, Any], name: str, part: str = "test") -> list[list[float]]:
+    """The values of one name that `measure` kept, class by class; infinite where nothing was found."""
+    values, labels = found[part][name], found[part]["labels"]
+    plain = [math.inf if value is None else value for value in values]
+    return [[v for v, label in zip(plain, labels, strict=True) if label == k] for k in range(max(labels) + 1)]
