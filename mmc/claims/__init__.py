@@ -26,6 +26,7 @@ TOPICS = (
     "convergence",
     "experiments",
     "white_box",
+    "density_robustness",
     "paper_scale",
     "training",
     "attacks",

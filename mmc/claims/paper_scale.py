@@ -111,7 +111,7 @@ _waiting(
     [*_nets("density", "SCE", "MMC"), *needed("ablations", "cifar10-resnet32-mmc", "cifar10-resnet32-mmc-norm-100.0")],
     besides="In the ablations the density of one kind of network varies and all else is held. The MNIST records "
     "compare losses, and those differ in more than density.",
-    chapter="first-experiment",
+    chapter="density-robustness",
 )
 _waiting(
     "clean-accuracy",
