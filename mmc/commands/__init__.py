@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mmc.commands import attack, bench, book, diagnose, records, sweep, training
+from mmc.commands import attack, bench, book, diagnose, records, report, sweep, training
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -16,10 +16,11 @@ def cli() -> None:
     The book:         book, store, normalise, ledger
     One network:      train, evaluate, attack, diagnose
     Many, recorded:   sweep, records
+    One loss:         report
     Speed:            bench
     """
 
 
-for _room in (book, training, attack, diagnose, sweep, records, bench):
+for _room in (book, training, attack, diagnose, report, sweep, records, bench):
     for _command in _room.COMMANDS:
         cli.add_command(_command)

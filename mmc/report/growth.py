@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,12 @@ from mmc.report.scene import gap, start, value_and_gradient
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-#: From log t = -12, when nothing has moved yet, to t = 10^6.
-BEGIN, END = -12.0, math.log(1e6)
+#: From log t = -20, when nothing has moved yet, to t = 10^6.
+BEGIN, END = -20.0, math.log(1e6)
 POINTS = 121
+RTOL, ATOL = 1e-8, 1e-10
+#: Gradients that may be asked for; and that a feature rests if its last steps went less far than this share.
+BUDGET, RECENT, RESTING = 2500, 50, 1e-3
 #: A margin that grows by less than this share of itself per e-fold of time has settled.
 SETTLED = 1e-3
 
@@ -64,15 +68,24 @@ def flow(loss: Loss, label: int = 0, begin: Float[torch.Tensor, " d"] | None = N
     Raises:
         FloatingPointError: the flow could not be followed; its gradient jumps or is not finite.
     """
-    from scipy.integrate import solve_ivp
+    from scipy.integrate import LSODA
 
     def velocity(log_time: float, z: np.ndarray) -> np.ndarray:
         return -math.exp(log_time) * value_and_gradient(loss, torch.from_numpy(z)[None], label)[1][0].numpy()
 
-    clock = np.linspace(math.log(1e-2), END, POINTS)
-    begin = (start(loss, label) if begin is None else begin).numpy()
-    found = solve_ivp(velocity, (BEGIN, END), begin, "LSODA", t_eval=clock, rtol=1e-8, atol=1e-10)
-    if not found.success or not np.isfinite(found.y).all():
-        raise FloatingPointError(f"the gradient flow could not be followed to its end: {found.message}")
-    features = found.y.T
+    clock, reached = np.linspace(math.log(1e-2), END, POINTS), []
+    solver = LSODA(velocity, BEGIN, (start(loss, label) if begin is None else begin).numpy(), END, rtol=RTOL, atol=ATOL)
+    recent = deque([solver.y.copy()], maxlen=RECENT)
+    while solver.status == "running" and solver.nfev < BUDGET:
+        solver.step()
+        recent.append(solver.y.copy())
+        if len(reached) < POINTS and clock[len(reached)] <= solver.t:
+            between = solver.dense_output()
+            reached.extend(between(time) for time in clock[len(reached) :] if time <= solver.t)
+    if len(reached) < POINTS:
+        # At a kink the steps shrink without end: the feature has come to rest, or the flow cannot be followed.
+        if np.ptp(recent, axis=0).max() > RESTING * (1 + np.abs(solver.y).max()) or not np.isfinite(solver.y).all():
+            raise FloatingPointError(f"the gradient flow cannot be followed beyond t = {math.exp(solver.t):.3g}")
+        reached.extend([solver.y] * (POINTS - len(reached)))
+    features = np.array(reached)
     return Flow(np.exp(clock), gap(loss, torch.from_numpy(features.copy()), label).numpy(), features)

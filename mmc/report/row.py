@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from mmc.losses import Loss
 from mmc.report.exact import blind_from, exact
@@ -15,9 +14,11 @@ from mmc.report.exponent import rise, thinning
 from mmc.report.growth import Flow, flow
 from mmc.report.quantity import MEASURED, Quantity
 from mmc.report.refusals import RefusedLossError, refuse
-from mmc.report.scene import FEATURE_DIM, Maker, placed
+from mmc.report.scene import FEATURE_DIM, NUM_CLASSES, Maker, placed
 from mmc.report.shape import contours
 from mmc.report.stationary import Resting, rests
+from mmc.theory.flow import softmax_error
+from mmc.theory.numeric import numeric
 
 #: The columns, as tables and cards call them.
 COLUMNS = {
@@ -100,7 +101,7 @@ def _stationary(ends: tuple[Resting, ...]) -> Quantity:
     margins = [end.margin for end in ends if end.found]
     source = f"ends of the flows of all classes, {len(ends)} in all, by Newton's method"
     if not margins:
-        return Quantity("none", MEASURED, None, "no flow settles until t = 10^6")
+        return Quantity("none by 10^6", MEASURED, None, "no flow settles until t = 10^6")
     low, high = min(margins), max(margins)
     if len(margins) < len(ends):
         return Quantity(f"{len(margins)} of {len(ends)} flows settle", MEASURED, low, source)
@@ -123,7 +124,8 @@ def _exponent(loss: Loss, path: Flow, end: Resting) -> Quantity:
     number = thinning(loss, path)
     if not np.isfinite(number):
         return Quantity("unknown", MEASURED, None, "the loss has no limit along its flow")
-    return Quantity(f"{number:+.3g}", MEASURED, round(number, 4), "power of the gradient in what is left of the loss")
+    number = round(number, 3) + 0.0
+    return Quantity(f"{number:+.3g}", MEASURED, number, "power of the gradient in what is left of the loss")
 
 
 def _growth(path: Flow) -> Quantity:
@@ -135,12 +137,12 @@ def _growth(path: Flow) -> Quantity:
 
 
 def _blind(stationary: Quantity) -> Quantity:
-    """Where the loss leaves a feature alone, has cross-entropy of its logits a gradient in float32?"""
+    """Where the loss leaves a feature alone, how large is the gradient of cross-entropy in its logits, in float32?"""
     limit = blind_from()
-    source = f"mmc.theory.underflow.gradient_gap: exactly zero from a margin of {limit:.4g} on"
+    source = f"1 - p_y there; exactly zero from a margin of {limit:.4g} on (mmc.theory.underflow.gradient_gap)"
     if stationary.number is None:
         return Quantity("no rest", stationary.how, None, source)
     if stationary.number >= limit:
         return Quantity("zero", stationary.how, 0.0, source)
-    share = float(torch.tensor(stationary.number, dtype=torch.float64).neg().exp())
-    return Quantity(f"about {share:.0e}", stationary.how, share, source)
+    share = float(numeric(softmax_error)(stationary.number, NUM_CLASSES))
+    return Quantity(f"up to {share:.1g}", stationary.how, share, source)
