@@ -134,7 +134,7 @@ DEPTH_LAW = _exponent(gsce_density.depth_density(C, sp.S.One, sp.S.One), "gsce_d
 SOFTMAX = _growing(switching.cross_entropy_time(M, L), "switching.cross_entropy_time")
 DISTANCES = _growing(flow.softmax_time(M, flow.simplex_slope(sp.S.One, L), L), "flow.softmax_time")
 
-COLUMNS: dict[str, dict[type[Loss], Exact]] = {
+FORMULAS: dict[str, dict[type[Loss], Exact]] = {
     "stationary": {
         losses.SCE: _none("flow.softmax_loss"),
         losses.GSCE: _none("flow.softmax_loss"),
@@ -172,7 +172,7 @@ def exact(column: str, loss: Loss) -> Quantity | None:
     """The theory's entry of a column for a loss in the scene; None where the theory has no formula for it."""
     if type(loss) is losses.GSCE and not bool((loss.sigma == loss.sigma.flatten()[0]).all()):
         return None  # with other precisions contours are spheres, and they close where the label's is the largest
-    found = COLUMNS[column].get(type(loss))
+    found = FORMULAS[column].get(type(loss))
     return found(loss) if found else None
 
 

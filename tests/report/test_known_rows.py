@@ -14,7 +14,7 @@ from report_cases import Farther, Power
 from mmc import losses
 from mmc.losses import LOSSES
 from mmc.report import EXACT, MEASURED, row
-from mmc.report.exact import COLUMNS, blind_from, exact
+from mmc.report.exact import FORMULAS, blind_from, exact
 from mmc.report.exponent import rise, thinning
 from mmc.report.growth import Flow, flow
 from mmc.report.quantity import Quantity
@@ -136,7 +136,7 @@ def test_both_conventions_of_label_smoothing(convention: str, eps: float) -> Non
 
 
 def test_a_subclass_is_not_taken_for_what_it_comes_from() -> None:
-    assert all(exact(column, placed(Farther)) is None for column in COLUMNS)
+    assert all(exact(column, placed(Farther)) is None for column in FORMULAS)
     found = row("mine", Farther).entries
     assert found["stationary"].how == MEASURED and found["stationary"].number == pytest.approx(2 * HOME, rel=1e-4)
 
@@ -144,7 +144,7 @@ def test_a_subclass_is_not_taken_for_what_it_comes_from() -> None:
 def test_other_precisions_are_another_landscape() -> None:
     """The label's precision is the largest, so there is a stationary feature; no flow gets there in this time."""
     loss = placed(losses.GSCE, sigma=[2.0] + [1.0] * (NUM_CLASSES - 1))
-    assert all(exact(column, loss) is None for column in COLUMNS)
+    assert all(exact(column, loss) is None for column in FORMULAS)
     path = flow(loss)
     assert path.growth > 0.5 and not rest(loss, path).found
     assert (
