@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -114,7 +114,12 @@ def network(make: Maker, seed: int, **options: Any) -> Classifier:
 
 
 def trial(
-    make: Maker, seed: int = 0, report: Callable[[str], None] = lambda text: None, images: int = 500, **options: Any
+    make: Maker,
+    seed: int = 0,
+    report: Callable[[str], None] = lambda text: None,
+    images: int = 500,
+    epsilons: Sequence[float] | None = None,
+    **options: Any,
 ) -> Trial:
     """Train a network with a loss and attack it.
 
@@ -123,6 +128,7 @@ def trial(
         seed: of network, order and attacks.
         report: called with what is about to be done.
         images: how many test images, from the first; 500 are all.
+        epsilons: radii; those of a card where not given.
         options: what the class takes besides.
     """
     report("training")
@@ -132,7 +138,7 @@ def trial(
     test = dataset(SPEC.dataset).test.first(images)
     x, y, notes = test.x, test.y, []
     robust = {}
-    for epsilon in EPSILONS:
+    for epsilon in EPSILONS if epsilons is None else epsilons:
         report(f"attacking at epsilon {epsilon:g}")
         robust[f"{epsilon:g}"] = {k: _share(mask) for k, mask in _standing(model, x, y, epsilon, seed, notes).items()}
     return Trial(
