@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 
 def directions(
-    like: Float[Tensor, "N C H W"], streams: Sequence[str], numbers: range
+    like: Float[Tensor, "N C H W"], streams: Sequence[str], numbers: range, tile: int = 1
 ) -> Float[Tensor, "N count C H W"]:
     """Directions for each example, by their numbers in the example's own stream; each is +1 or -1 in every pixel.
+
+    With tiles, all pixels of one have one sign: there are fewer directions to tell apart, and what the slope does
+    within a tile is lost. Slopes of networks are smooth enough to gain by it. Source: Ilyas et al. 2019.
 
     The matrix has the next power of two at or above the number of pixels for its size M. Directions from a multiple of
     M to the next are its rows, without their last columns: orthogonal where M is the number of pixels, and nearly so
@@ -33,7 +36,12 @@ def directions(
         like: the images; only their shape, type and device count.
         streams: the stream of each example.
         numbers: which directions, in order, from 0.
+        tile: side of the squares of pixels that have one sign, >= 1; those at the far edges may be cut.
     """
+    if tile > 1:
+        coarse = directions(like[..., ::tile, ::tile], streams, numbers)
+        fine = coarse.repeat_interleave(tile, -1).repeat_interleave(tile, -2)
+        return fine[..., : like.shape[-2], : like.shape[-1]]
     pixels = like[0].numel()
     height, width = _sides(pixels)
     cycle = height * width

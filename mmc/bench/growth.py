@@ -15,12 +15,12 @@ from mmc.bench.memory import peak_of
 from mmc.bench.ratio import timed, turns
 from mmc.networks import dataset
 
-NETWORK, EPSILON, BATCH = "mnist-cnn-mmc", 0.1, 100
+NETWORK, EPSILON, BATCH = "mnist-cnn-mmc", 0.1, 50
 #: Presets, with how many images each is given; the first twice, so that memory is compared over a factor of ten.
 COUNTS = {
-    "margin-pgd-8": (100, 200, 400, 1000),
-    "apgd-targets-8": (100, 200, 400),
-    "spsa10-margin-8": (10, 20, 40, 100),
+    "margin-pgd-8": (50, 100, 200, 500),
+    "apgd-targets-8": (50, 100, 200),
+    "spsa10-margin-8": (5, 10, 20, 50),
 }
 #: The exponent that time may have at most, and the share by which memory may grow from the fewest images to the most.
 MOST = {"exponent": 1.1, "memory": 1.05}

@@ -46,6 +46,18 @@ def test_as_many_as_there_are_pixels_give_the_gradient_of_a_linear_function(shap
     torch.testing.assert_close(((signs @ gradient)[..., None] * signs).mean(1), gradient.expand(2, -1))
 
 
+@settings(deadline=None, max_examples=20)
+@given(shape=sizes, tile=st.integers(1, 5), count=st.integers(1, 20))
+def test_all_pixels_of_a_tile_have_one_sign(shape: tuple[int, ...], tile: int, count: int) -> None:
+    """That of the image of tiles; those at the far edges may be cut."""
+    like, streams = torch.zeros(2, *shape), ("a", "b")
+    tiled, coarse = (directions(x, streams, range(count), t) for x, t in ((like, tile), (like[..., ::tile, ::tile], 1)))
+    assert tiled.shape == (2, count, *shape)
+    for row in range(shape[1]):
+        for column in range(shape[2]):
+            assert tiled[..., row, column].equal(coarse[..., row // tile, column // tile])
+
+
 def test_another_size_overlaps_less_than_coins_would() -> None:
     """28 x 28 of 1024 columns: what two directions share, squared, is below the one pixel's worth that coins share."""
     signs = drawn((1, 28, 28), range(256), ("a",))[0]

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from attack_cases import Alone, accept, case, few, keeps_to_itself, mutant, network, seeds, two_classes
+from attack_cases import Alone, accept, case, few, keeps_to_itself, mutant, network, seeds, two_classes, worst_in_ball
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -38,6 +38,28 @@ def test_two_affine_classes_are_solved_exactly(update: str) -> None:
 
 def _solved(attack, update: str, model, x, y, epsilon: float) -> torch.Tensor:
     return attack(model, x, y, epsilon=epsilon, iterations=10, learning_rate=0.05, update=update)
+
+
+def few_samples_do(attack) -> None:
+    """Slopes that are alike within squares of two by two pixels: four directions tell all of them."""
+    model, x, y = two_classes(1, 60, signs=True)
+    squares = model.weight[1].view(4, 4)[::2, ::2].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    model.weight = torch.stack([-squares.flatten(), squares.flatten()])
+    middle = (x.flatten(1) @ model.weight[1]).median()
+    model.bias = torch.stack([middle, -middle])
+    y = model(x).argmax(1)
+    found = attack(model, x, y, epsilon=0.05, samples=4, tile=2, iterations=4, learning_rate=0.02)
+    truth = correct(model, worst_in_ball(model, x, y, 0.05), y)
+    assert 0 < truth.sum() < len(x) and correct(model, found, y).equal(truth)
+
+
+def test_tiles_save_samples_where_slopes_are_smooth() -> None:
+    few_samples_do(spsa)
+
+
+def test_tiles_that_are_forgotten_are_noticed() -> None:
+    with pytest.raises(AssertionError):
+        few_samples_do(mutant(module, "some, tile)", "some, 1)").spsa)
 
 
 class Recorder(nn.Module):
@@ -81,7 +103,7 @@ def test_the_slope_is_unbiased() -> None:
     """On an affine objective the mean over many directions is the gradient, up to its standard error."""
     model, x, y = two_classes(4, 6)
     streams = [f"stream {index}" for index in range(6)]
-    slope = module._slope(model, x, [y], margin, streams, range(4096), delta=0.01, budget=1024)
+    slope = module._slope(model, x, [y], margin, streams, range(4096), delta=0.01, budget=1024, tile=1)
     gradient = torch.stack([2 * (1 - 2.0 * label) * model.weight[1] for label in y])
     error = (slope.flatten(1) - gradient).abs().max()
     assert error < 5 * gradient.norm(dim=1).max() / 64
@@ -188,6 +210,7 @@ def test_an_attack_that_does_nothing_is_caught() -> None:
         ({"iterations": 0}, "must be at least 1 and budget 2, not 0, 128 and 512"),
         ({"samples": 0}, "must be at least 1"),
         ({"budget": 1}, "budget 2"),
+        ({"tile": 0}, "tile must be at least 1, not 0"),
         ({"delta": 0.0}, "delta and learning_rate must be > 0"),
         ({"learning_rate": math.nan}, "delta and learning_rate must be > 0"),
         ({"update": "rmsprop"}, "update must be one of adam, sign, not 'rmsprop'"),
