@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 from mmc import boundary, lab
 from mmc.attacks import OBJECTIVES, WORST, applicable, correct, run_suite, survivors, zero_gradient_share
-from mmc.attacks.preset import ATTACKS, Preset
+from mmc.attacks.preset import Preset
 from mmc.attacks.presets import chosen
 from mmc.attacks.verdicts import Verdicts, bits, summary
 from mmc.data import Dataset
@@ -167,10 +166,18 @@ def attack_from(
 
 
 def climbing_on(preset: Preset) -> Preset:
-    """The same attack, but for what is fooled: that is climbed on with, where the attack has a choice."""
-    if "active_set" not in inspect.signature(ATTACKS[preset.attack]).parameters:
+    """The same attack as a carrier to other networks: it climbs on with what fools its source already.
+
+    PGD keeps the first image that fools. Its twin that climbs on is MIM without momentum: the same steps, from the
+    image itself. An attack of another kind, or in another norm, is left as it is.
+    """
+    if preset.attack not in ("pgd", "mim") or preset.norm != "linf":
         return preset
-    return dataclasses.replace(preset, options=tuple((dict(preset.options) | {"active_set": False}).items()))
+    given = dict(preset.options)
+    if preset.attack == "pgd":
+        plain = isinstance(given.get("step_size"), float)  # a schedule's steps become steps of one length
+        given = {name: given[name] for name in ("steps", *(["step_size"] if plain else []))} | {"decay": 0.0}
+    return dataclasses.replace(preset, attack="mim", options=tuple((given | {"active_set": False}).items()))
 
 
 def outcome(run: dict[str, Any]) -> Verdicts:
