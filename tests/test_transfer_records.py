@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmc import catalogue, experiments, lab, networks
-from mmc.attacks import PRESETS, correct
+from mmc.attacks import PRESETS, correct, margin
 from mmc.attacks.verdicts import mask_of
 from mmc.catalogue.job import DIGITS_NET
 from mmc.lab import Evaluation, Spec
@@ -67,7 +67,7 @@ def test_a_source_of_the_targets_own_kind_is_another_network() -> None:
     assert attacks["mim10-margin-0.1"]["accuracy"] > own.attacks["mim10-margin-0.1"].correct.float().mean()
 
 
-@pytest.mark.parametrize("name", ["pgd10-margin-8", "mim10-margin-8", "margin-pgd-8", "pgd50-target-ce-8"])
+@pytest.mark.parametrize("name", ["pgd10-margin-8", "margin-pgd-8", "pgd50-target-ce-8"])
 def test_a_carrier_climbs_on_from_what_fools_already(name: str) -> None:
     """It fools its own source about as often, and leaves each image deeper on the wrong side."""
     preset = PRESETS[name].at(0.3)
@@ -77,12 +77,11 @@ def test_a_carrier_climbs_on_from_what_fools_already(name: str) -> None:
     both = ~correct(source, first, test.y) & ~correct(source, last, test.y) & correct(source, test.x, test.y)
     assert both.sum() > 5 and (last - test.x).abs().max() <= 0.3 + 1e-6
 
-    def label_probability(x: torch.Tensor) -> torch.Tensor:
-        return source(x[both]).softmax(1).gather(1, test.y[both, None])
-
-    assert label_probability(last).mean() < label_probability(first).mean()
+    depths = [margin(source, x[both], test.y[both]).mean() for x in (first, last)]
+    assert depths[1] > 1.2 * depths[0] > 0
 
 
 def test_other_attacks_carry_as_they_are() -> None:
     for name in ("spsa10-margin-8", "noise", "cw", "margin-pgd-l2-0.5"):
         assert experiments.climbing_on(PRESETS[name]) is PRESETS[name]
+    assert experiments.climbing_on(PRESETS["mim10-ce-8"]) == PRESETS["mim10-ce-8"], "MIM climbs on by itself"
