@@ -85,7 +85,7 @@ def spec_of(scale: str, rule: str, **options: float) -> Spec:
     base = BASES[scale]
     given = dict(base.rule_options)
     if rule == "MMA":
-        given |= {name: MMA_REACH * given[name] for name in ("epsilon", "step_size")}
+        given |= {name: round(MMA_REACH * given[name], 6) for name in ("epsilon", "step_size")}
     return base.with_changes(rule=rule, rule_options=tuple((given | options).items()))
 
 
