@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BLUE, RED, GREEN = PALETTE[:3]
 SIDE, ARROWS = 121, 13
+#: By the number of columns.
+SIZES = {2: (7.2, 8.4), 3: (11, 6.6)}
 
 
 def alt(name: str) -> str:
@@ -35,22 +37,26 @@ def alt(name: str) -> str:
     )
 
 
-def draw(row: Row, trials: Sequence[Trial]) -> Figure:
+def draw(row: Row, trials: Sequence[Trial], columns: int = 3) -> Figure:
     """The figure of a card.
 
     Args:
         row: of the loss.
         trials: of its networks.
+        columns: 3 on a card, 2 where a page is narrow.
+
+    Raises:
+        ValueError: another number of columns.
     """
+    if columns not in SIZES:
+        raise ValueError(f"columns must be 2 or 3, not {columns}")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
-    landscape(axes[0, 0], row)
-    value_by_margin(axes[0, 1], row)
-    growth(axes[0, 2], row)
-    pulls(axes[1, 0], row)
-    accuracy(axes[1, 1], trials)
-    reached(axes[1, 2], trials)
+    figure, axes = plt.subplots(6 // columns, columns, figsize=SIZES[columns], layout="constrained")
+    for ax, panel in zip(axes.flat, (landscape, value_by_margin, growth, pulls), strict=False):
+        panel(ax, row)
+    accuracy(axes.flat[4], trials)
+    reached(axes.flat[5], trials)
     return figure
 
 
@@ -130,7 +136,7 @@ def pulls(ax: Axes, row: Row) -> None:
     finally:
         row.loss.double()
     ax.set(yscale="log", title="what an attacker sees, float32", ylabel="length of the gradient")
-    ax.set_xticks([0, 0.5, 1, 2], ["class 1", "half way", "class 0", "beyond"])
+    ax.set_xticks([0, 0.5, 1, 2], ["class 1", "half", "class 0", "twice"])
     ax.legend(loc="lower left")
 
 
