@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,6 +60,7 @@ def plans() -> dict[str, Plan]:
     twin, other = ((name, plain[name]) for name in ("mnist-cnn-sce", "mnist-cnn-center"))
     found = {name: Plan(spec, name, twin) for name, spec in (plain | trained).items() if name != other[0]}
     found[twin[0]] = Plan(twin[1], twin[0], other)
+    found["mnist-cnn-at-mmc"] = replace(found["mnist-cnn-at-mmc"], attacks=("pgd50-ce",))
     found[f"{twin[0]}-detached"] = Plan(twin[1], twin[0], other, "detached image", attacks=("pgd50-ce",))
     return found
 
