@@ -26,12 +26,14 @@ TOPICS = (
     "convergence",
     "experiments",
     "white_box",
+    "transfer",
     "density_robustness",
     "paper_scale",
     "training",
     "attacks",
     "stationary",
     "switching",
+    "important_samples",
 )
 
 

@@ -204,7 +204,7 @@ _waiting(
         ),
     ),
     besides="Each is a row of the matrix of sources and targets, under PGD and MIM.",
-    chapter="first-experiment",
+    chapter="transfer",
 )
 _waiting(
     "adversarial-training",
