@@ -1,4 +1,4 @@
-"""Claims on the switching one-vs-rest loss: what can be settled with free logits, and what needs trained networks."""
+"""Claims on the switching one-vs-rest loss that free logits settle; trained networks have a file of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.special import expit
 
-from mmc.claims import Finding, claim, open_claim
+from mmc.claims import Finding, claim
 
 #: The clock runs in log t, so that a flow can be followed to times that no training reaches.
 LATE = 600.0
@@ -91,51 +91,3 @@ def weights_and_margins() -> Finding:
         f" {', '.join(f'{value:+.3f}' for value in down)}; $\\log 4 = {np.log(4):.3f}$. What networks do, whose"
         " examples share their weights, is `weights-and-margins-trained`.",
     )
-
-
-#: What the empirical claims wait for; no catalogue holds these networks yet, so this makes one of them.
-NETWORKS = (
-    "Networks adversarially trained on CIFAR-10 with each rule, several seeds. One of them: `mmc train --dataset"
-    " cifar10 --backbone preactresnet18 --loss SCE --rule RULE --epochs 100 --learning-rate 0.1 --schedule step"
-    " --augmentation crop-flip --weight-decay 5e-4 --out NAME`, with RULE one of {rules}. Then, on the same adversarial"
-    " images for all rules: "
-)
-
-
-def _open(name: str, printed: str, missing: str, rules: str = "AT, GAIRAT, MAIL, MART, EWAT, SOVR") -> None:
-    source, missing = "Kanai et al., abstract; experiments", NETWORKS.format(rules=rules) + missing
-    open_claim(name, paper="SOVR", source=source, printed=printed, missing=missing, chapter="switching")
-
-
-_open(
-    "weighting-falls-to-autoattack",
-    "Importance-aware methods, which weight cross-entropy, are vulnerable to sophisticated attacks such as AutoAttack.",
-    "accuracy under PGD on cross-entropy and under the standard AutoAttack (`mmc.attacks.autoattack`), and how much"
-    " more the second finds with each rule than with AT.",
-    "AT, GAIRAT, MAIL, MART, EWAT",
-)
-_open(
-    "small-margins-are-the-cause",
-    "The cause of this vulnerability is the small margin between the logit of the true label and the others.",
-    "logit margins, alone and over the slope of the margin in the pixels, and whether they tell, image by image, what"
-    " AutoAttack finds and PGD does not.",
-    "AT, GAIRAT, MAIL, MART, EWAT",
-)
-_open(
-    "weights-and-margins-trained",
-    "In trained networks importance-aware methods do not increase the logit margins of important samples but decrease"
-    " those of less important ones, compared with cross-entropy.",
-    "histograms of the logit margins of training and test images, important ones chosen by one criterion for all.",
-    "AT, GAIRAT, MAIL, MART, EWAT",
-)
-_open(
-    "sovr-raises-important-margins",
-    "SOVR increases the logit margins of important samples, unlike existing methods.",
-    "the same histograms, and the margins over their slope in the pixels: a factor on all logits raises every margin"
-    " and changes no decision.",
-)
-_open(
-    "sovr-autoattack",
-    "SOVR is more robust against AutoAttack than importance-aware methods.",
-    "clean accuracy and accuracy under the standard AutoAttack on all 10,000 test images.",
-)

@@ -1,0 +1,298 @@
+"""Claims on adversarial training that cares for important samples: what small networks show, and what waits for large.
+
+The records hold every network's margins and verdicts image by image, so networks are compared on the same images.
+They are small networks on a part of MNIST, and no verdict on them is one on the paper's networks: those stay open.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import binomtest, rankdata
+
+from mmc import lab
+from mmc.attacks.verdicts import Verdicts
+from mmc.claims import Finding, claim, open_claim
+from mmc.lab import Record
+
+PATTERN = "important-samples/laptop/mnist-*.json"
+#: Rules that weight the loss of single images, and the attack by which they were first judged.
+WEIGHTING, USUAL = ("GAIRAT", "MAIL", "EWAT", "MART"), "pgd50-ce"
+#: SOVR's share and weight where nothing else is said.
+DEFAULT = (0.4, 0.4)
+#: The share of the training images that is called important: those of smallest adversarial margin under another AT.
+IMPORTANT = 0.2
+#: A difference is taken for real if chance alone would give one as large in fewer cases than this.
+LEVEL = 0.01
+
+
+def _switch(record: Record) -> tuple[float, float]:
+    options = dict(record.spec.rule_options)
+    return options.get("share", DEFAULT[0]), options.get("weight", DEFAULT[1])
+
+
+def records(pattern: str = PATTERN) -> dict[str, Record]:
+    """The records by rule; of SOVR the one with the usual numbers."""
+    found = {r.spec.rule: r for r in lab.load(pattern) if r.spec.rule != "SOVR" or _switch(r) == DEFAULT}
+    if not found:
+        raise ValueError(f"no records {pattern}: `mmc sweep important-samples --scale laptop` makes them")
+    return found
+
+
+def settings(pattern: str = PATTERN) -> dict[tuple[float, float], Record]:
+    """SOVR's records by share and weight."""
+    return {_switch(record): record for record in lab.load(pattern) if record.spec.rule == "SOVR"}
+
+
+def run_of(record: Record, seed: int = 0) -> dict:
+    """One seed's run.
+
+    Raises:
+        KeyError: the record does not hold this seed.
+    """
+    for run in record.runs:
+        if run["seed"] == seed:
+            return run
+    raise KeyError(f"{record.spec.place} holds the seeds {record.seeds}, not {seed}")
+
+
+def margins(record: Record, part: str = "train", kind: str = "adversarial", seed: int = 0) -> np.ndarray:
+    """What was kept of each image; see `mmc.margins.margins_of`."""
+    return np.array(run_of(record, seed)["values"]["margins"][part][kind])
+
+
+def stands(record: Record, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Which test images stand under the usual PGD, and which under every attack of the record."""
+    found = Verdicts.from_json(run_of(record, seed)["values"]["suite"])
+    [worst] = found.worst.values()
+    [usual] = [attacked.correct for slug, attacked in found.attacks.items() if slug.startswith(USUAL)]
+    return usual.numpy(), worst.numpy()
+
+
+def overlooked(record: Record, seed: int = 0) -> np.ndarray:
+    """Which test images stand under the usual PGD and fall to another attack."""
+    usual, worst = stands(record, seed)
+    return usual & ~worst
+
+
+def more(first: np.ndarray, second: np.ndarray) -> float:
+    """How likely chance is to favor the first this much, image by image: the exact one-sided sign test's p-value.
+
+    Args:
+        first, second: a number or truth value for each of the same images; where the two are equal, chance is silent.
+    """
+    wins, losses = int((first > second).sum()), int((second > first).sum())
+    return float(binomtest(wins, wins + losses, alternative="greater").pvalue) if wins + losses else 1.0
+
+
+def important(reference: Record, seed: int) -> np.ndarray:
+    """Which training images are important: those of smallest adversarial margin under one network."""
+    found = margins(reference, seed=seed)
+    chosen = np.zeros(len(found), dtype=bool)
+    chosen[np.argsort(found, kind="stable")[: round(IMPORTANT * len(found))]] = True
+    return chosen
+
+
+def size(record: Record, seed: int = 0) -> float:
+    """How large margins are: the median of their absolute values on adversarial test images."""
+    return float(np.median(np.abs(margins(record, "test", seed=seed))))
+
+
+def ranked_below(values: np.ndarray, chosen: np.ndarray) -> float:
+    """How often a chosen image's value is below another's (ties count half): 1/2 where the value says nothing."""
+    ranks = rankdata(values)
+    low, high = int(chosen.sum()), int((~chosen).sum())
+    return float(1 - (ranks[chosen].sum() - low * (low + 1) / 2) / (low * high))
+
+
+def _made(record: Record) -> str:
+    spec = record.spec
+    return (
+        f"{spec.scale} scale: {spec.dataset.upper()}, {spec.backbone}, one network for each rule,"
+        f" $\\epsilon = {dict(spec.rule_options)['epsilon']:g}$"
+    )
+
+
+def _laptop(name: str, what: str, printed: str, exact: str = "") -> object:
+    source = f"our measurement at laptop scale of the claim {what}"
+    return claim(name, paper="SOVR", source=source, printed=printed, exact=exact, chapter="important-samples")
+
+
+@_laptop(
+    "weighting-falls-laptop",
+    "on AutoAttack",
+    "Methods that weight cross-entropy (GAIRAT, MAIL, EWAT, MART) look better under PGD than they are. Read: of the"
+    " test images that PGD on cross-entropy leaves standing, stronger attacks fell more under each of the four than"
+    " under AT (the exact sign test on the same images, at 1 %).",
+    exact="It is so under GAIRAT and under MAIL, the two with the smallest logits.",
+)
+def weighting_falls_laptop() -> Finding:
+    found = records()
+    left = {rule: stands(found[rule]) for rule in ("AT", *WEIGHTING)}
+    chance = {rule: more(overlooked(found[rule]), overlooked(found["AT"])) for rule in WEIGHTING}
+    smallest = set(sorted(WEIGHTING, key=lambda rule: size(found[rule]))[:2])
+    shown = "; ".join(
+        f"{rule} {usual.mean():.1%} and {worst.mean():.1%}" + (f" ($p = {chance[rule]:.2g}$)" if rule in chance else "")
+        for rule, (usual, worst) in left.items()
+    )
+    return Finding(
+        printed=max(chance.values()) < LEVEL,
+        exact=bool({"GAIRAT", "MAIL"} == smallest and max(chance["GAIRAT"], chance["MAIL"]) < LEVEL),
+        evidence=f"Left standing by PGD and by the worst of four attacks: {shown}."
+        f" {len(left['AT'][0])} test images; {_made(found['AT'])}.",
+    )
+
+
+@_laptop(
+    "small-margins-laptop",
+    "on the cause",
+    "The vulnerability comes from small margins. Read: among the test images that PGD on cross-entropy leaves standing,"
+    " the margin that it leaves tells which ones another attack fells; and PGD overlooks more than under AT, beyond"
+    " chance, wherever a rule's margins are smaller by a third or more.",
+    exact="Image by image it is so, under every rule. Rule by rule it is so for GAIRAT and MAIL, but TRADES and TSOVR"
+    " have half of AT's margins, and PGD overlooks no more there than chance allows.",
+)
+def small_margins_laptop() -> Finding:
+    found, told, small, chance = records(), {}, [], {}
+    for rule, record in found.items():
+        usual, worst = stands(record)
+        told[rule] = ranked_below(margins(record, "test")[: len(usual)][usual], ~worst[usual])
+        chance[rule] = more(overlooked(record), overlooked(found["AT"]))
+        if size(record) < 2 / 3 * size(found["AT"]):
+            small.append(rule)
+    excused = {rule for rule in small if chance[rule] >= LEVEL}
+    shown = ", ".join(
+        f"{rule} {size(found[rule]):.2f} and {100 * overlooked(found[rule]).mean():.1f}" for rule in ("AT", *small)
+    )
+    return Finding(
+        printed=min(told.values()) > 0.9 and not excused,
+        exact=bool(
+            min(told.values()) > 0.9 and excused == {"TRADES", "TSOVR"} and set(small) - excused == {"GAIRAT", "MAIL"}
+        ),
+        evidence=f"By rule, a felled image has a smaller margin than one that stands in {min(told.values()):.1%} of all"
+        f" pairs or more. Median size of the margins, and what PGD overlooks in points: {shown}. {_made(found['AT'])}.",
+    )
+
+
+def _against_at(rule: str, found: dict[str, Record], chosen: np.ndarray, slope: bool = False) -> tuple[float, float]:
+    """The median margin (or margin over slope) of chosen training images under a rule, and under AT."""
+    medians = []
+    for record in (found[rule], found["AT"]):
+        values = margins(record) / (margins(record, kind="slope") if slope else 1.0)
+        medians.append(float(np.median(values[chosen])))
+    return medians[0], medians[1]
+
+
+@_laptop(
+    "weights-and-margins-laptop",
+    "on what weights do to margins",
+    "Weights do not increase the margins of important samples, but decrease those of less important ones, compared with"
+    " AT. Read: adversarial training images, important if among the fifth of smallest margin under another AT network.",
+    exact="Under GAIRAT and MAIL all margins shrink toward zero: those of less important images decrease, and those of"
+    " important ones, which are negative under AT, increase.",
+)
+def weights_and_margins_laptop() -> Finding:
+    found = records()
+    chosen, plain = important(found["AT"], 1), margins(found["AT"])
+    up = {rule: more(margins(found[rule])[chosen], plain[chosen]) for rule in WEIGHTING}
+    down = {rule: more(plain[~chosen], margins(found[rule])[~chosen]) for rule in WEIGHTING}
+    shown = "; ".join(
+        f"{rule} {_against_at(rule, found, chosen)[0]:.2f} and {_against_at(rule, found, ~chosen)[0]:.2f}"
+        for rule in ("AT", *WEIGHTING)
+    )
+    return Finding(
+        printed=min(up.values()) >= LEVEL and max(down.values()) < LEVEL,
+        exact=bool(
+            all(up[rule] < LEVEL and down[rule] < LEVEL for rule in ("GAIRAT", "MAIL")) and np.median(plain[chosen]) < 0
+        ),
+        evidence=f"Median adversarial margins of the important images and of the others: {shown}."
+        f" {_made(found['AT'])}.",
+    )
+
+
+@_laptop(
+    "sovr-margins-laptop",
+    "on what SOVR does to margins",
+    "SOVR increases the margins of important samples, unlike existing methods. Read as in `weights-and-margins-laptop`,"
+    " against AT, with the usual share and weight of 0.4.",
+    exact="With these numbers SOVR does the opposite here: it decreases the margins of important images, and increases"
+    " those of the others.",
+)
+def sovr_margins_laptop() -> Finding:
+    found = records()
+    chosen, plain, ours = important(found["AT"], 1), margins(found["AT"]), margins(found["SOVR"])
+    up = more(ours[chosen], plain[chosen])
+    down, others = more(plain[chosen], ours[chosen]), more(ours[~chosen], plain[~chosen])
+    low, high = _against_at("SOVR", found, chosen), _against_at("SOVR", found, ~chosen)
+    ratio = _against_at("SOVR", found, chosen, slope=True)
+    return Finding(
+        printed=up < LEVEL,
+        exact=max(down, others) < LEVEL,
+        evidence=f"Median adversarial margins, SOVR and AT: {low[0]:.2f} and {low[1]:.2f} on important images,"
+        f" {high[0]:.2f} and {high[1]:.2f} on the others; margin over slope on important images: {ratio[0]:.3f} and"
+        f" {ratio[1]:.3f}. {_made(found['AT'])}.",
+    )
+
+
+@_laptop(
+    "sovr-robust-laptop",
+    "on AutoAttack, SOVR",
+    "SOVR is more robust than the methods that weight. Read: in the worst case of four attacks more test images stand"
+    " than under GAIRAT, MAIL, EWAT and MART (the exact sign test on the same images, at 1 %).",
+    exact="More stand than under MAIL.",
+)
+def sovr_robust_laptop() -> Finding:
+    found = records()
+    left = {rule: stands(found[rule])[1] for rule in ("SOVR", *WEIGHTING, "AT")}
+    chance = {rule: more(left["SOVR"], left[rule]) for rule in WEIGHTING}
+    shown = ", ".join(
+        f"{rule} {mask.mean():.1%}" + (f" ($p = {chance[rule]:.2g}$)" if rule in chance else "")
+        for rule, mask in left.items()
+    )
+    return Finding(
+        printed=max(chance.values()) < LEVEL,
+        exact=chance["MAIL"] < LEVEL,
+        evidence=f"Left standing in the worst case: {shown}. {len(left['AT'])} test images; {_made(found['AT'])}.",
+    )
+
+
+def _open(name: str, printed: str, missing: str) -> None:
+    needed = (
+        "The networks of `mmc sweep important-samples --scale gpu`: PreActResNet-18 on CIFAR-10, three seeds of each"
+        f" rule, on the same images for all: {missing}"
+    )
+    source = "Kanai et al., abstract; experiments"
+    open_claim(name, paper="SOVR", source=source, printed=printed, missing=needed, chapter="important-samples")
+
+
+_open(
+    "weighting-falls-to-autoattack",
+    "Importance-aware methods, which weight cross-entropy, are vulnerable to sophisticated attacks such as AutoAttack.",
+    "accuracy under PGD on cross-entropy and under the standard AutoAttack, and how much more the second finds with"
+    " each rule than with AT. Small networks: `weighting-falls-laptop`.",
+)
+_open(
+    "small-margins-are-the-cause",
+    "The cause of this vulnerability is the small margin between the logit of the true label and the others.",
+    "logit margins, alone and over the slope of the margin in the pixels, and whether they tell, image by image, what"
+    " AutoAttack finds and PGD does not; PGD on multiplied logits. Small networks: `small-margins-laptop`.",
+)
+_open(
+    "weights-and-margins-trained",
+    "In trained networks importance-aware methods do not increase the logit margins of important samples but decrease"
+    " those of less important ones, compared with cross-entropy.",
+    "the logit margins of training and test images, important ones chosen by one criterion for all. Small networks:"
+    " `weights-and-margins-laptop`.",
+)
+_open(
+    "sovr-raises-important-margins",
+    "SOVR increases the logit margins of important samples, unlike existing methods.",
+    "the same margins, and these over their slope in the pixels: a factor on all logits raises every margin and changes"
+    " no decision. Small networks: `sovr-margins-laptop`.",
+)
+_open(
+    "sovr-autoattack",
+    "SOVR is more robust against AutoAttack than importance-aware methods, and than AT: 49.4 against 48.0 % with"
+    " PreActResNet-18 on CIFAR-10.",
+    "clean accuracy and accuracy under the standard AutoAttack on all 10,000 test images. Small networks:"
+    " `sovr-robust-laptop`.",
+)
