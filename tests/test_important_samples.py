@@ -13,9 +13,9 @@ from scipy.optimize import linprog
 from torch import nn
 
 from mmc import catalogue, experiments, lab
+from mmc import overlooked as read
 from mmc.attacks.verdicts import mask_of
 from mmc.catalogue import important_samples as plan
-from mmc.claims import important_samples as read
 from mmc.data import Dataset, Split
 from mmc.dip import dip, dip_p_value
 from mmc.margins import PARTS, margins_of
