@@ -95,10 +95,9 @@ def _lightly(spec: Spec) -> Spec:
 
 
 def jobs(scale: str) -> list[Job]:
-    """Every rule, then SOVR at other settings. A second AT tells how much is chance, and picks images for the first."""
-    seeds = (0, 1, 2) if scale == "gpu" else (0,)
-    first = (0, 1) if scale == "laptop" else seeds
+    """Every rule, then SOVR at other settings. The second seed tells how much is chance; AT's picks important images."""
+    seeds = {"smoke": (0,), "laptop": (0, 1), "gpu": (0, 1, 2)}[scale]
     return [
-        *(Job(spec_of(scale, rule), first if rule == "AT" else seeds) for rule in RULES),
+        *(Job(spec_of(scale, rule), seeds) for rule in RULES),
         *(Job(_lightly(spec_of(scale, "SOVR", share=share, weight=weight)), (0,)) for share, weight in SETTINGS),
     ]
