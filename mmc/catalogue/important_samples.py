@@ -95,7 +95,7 @@ def _lightly(spec: Spec) -> Spec:
 
 
 def jobs(scale: str) -> list[Job]:
-    """Every rule, then SOVR at other settings. The second seed tells how much is chance; AT's picks important images."""
+    """Every rule, then SOVR at other settings. A second seed tells how much is chance, and AT's picks images."""
     seeds = {"smoke": (0,), "laptop": (0, 1), "gpu": (0, 1, 2)}[scale]
     return [
         *(Job(spec_of(scale, rule), seeds) for rule in RULES),
