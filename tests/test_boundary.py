@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mmc import boundary, catalogue, experiments, lab, networks, oracle, plane
 from mmc.attacks import correct, margin
 from mmc.catalogue.boundary import DIAL, LOSSES, digits, specs
+from mmc.claims import boundary as recorded
 from mmc.data import Split
 from mmc.networks import training_part
 
@@ -146,3 +147,40 @@ def test_the_catalogue_shares_networks_and_dials_one_family():
     assert [spec.loss for spec in smoke] == [*LOSSES, *["Mirrored SCE"] * len(DIAL)]
     first = catalogue.FIRST["digits"]
     assert training_part(smoke[0]) == training_part(first), "one network for both experiments"
+
+
+def test_what_chapter_and_claims_read_is_what_the_files_hold():
+    files = sorted((lab.folder() / "boundary" / "laptop").glob("*.json"))
+    wanted = {job.spec for job in catalogue.jobs("boundary", "laptop")}
+    assert len(recorded.records()) == len(files) == len(wanted), "one record for each spec, each under its own name"
+    for (scene, loss), record in recorded.records().items():
+        assert record.spec in wanted
+        raw = json.loads(lab.path(record.spec).read_text(encoding="utf-8"))
+        for row, run in enumerate(raw["runs"]):
+            kept = run["values"]["boundary"]
+            away = np.array([np.inf if v is None else v for v in kept["test"]["nearest"]])
+            labels, crossed = np.array(kept["train"]["labels"]), np.array(kept["train"]["crossings"])
+            assert recorded.pooled(scene, loss, "nearest")[row] == np.median(away)
+            assert recorded.balanced(scene, loss)[row] == pytest.approx(np.mean(kept["class accuracy"]))
+            if max(labels) == 1:
+                offset = (crossed[labels == 0].mean() - crossed[labels == 1].mean()) / 2
+                assert recorded.offset(scene, loss)[row] == pytest.approx(offset)
+
+
+@given(st.lists(st.floats(0.1, 0.9), min_size=5, max_size=5))
+def test_one_member_below_cross_entropy_is_enough(numbers):
+    scene = recorded.scenes(recorded.EVEN)[0]
+    by_loss = dict(zip(LOSSES, numbers, strict=True))
+    held, said = recorded.beside_plain(lambda where, loss: np.array([by_loss[loss]]), [scene])
+    assert len(held) == 4 and f"{sum(held)} of 4" in said
+    assert all(held) == (min(numbers[1:]) > numbers[0])
+
+
+@given(st.floats(-1, 1), st.lists(st.floats(-0.1, 0.1), min_size=2, max_size=5))
+def test_a_difference_counts_beyond_the_spread_of_its_seeds_only(gap, noise):
+    base = np.arange(len(noise), dtype=float)  # what the seeds share drops out
+    worse = base - gap - np.array(noise)
+    differences = base - worse
+    expected = differences.mean() > np.std(differences, ddof=1)
+    assert recorded.beyond_spread(base, worse) == expected
+    assert not recorded.beyond_spread(base[:1], worse[:1])

@@ -32,6 +32,7 @@ TOPICS = (
     "training",
     "attacks",
     "stationary",
+    "boundary",
     "switching",
     "important_samples",
 )

@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, ndtri
 
-from mmc.claims import Finding, claim, open_claim
+from mmc.claims import Finding, claim
 
 TOLERANCE = 1e-5  # of an offset, and of a margin
 TARGET = np.log(9.0)  # m*, the margin at which label smoothing with eps = 0.1 is stationary for two classes
@@ -191,25 +191,3 @@ def imbalance_affine() -> Finding:
         f" {', '.join(f'{value:.2f} for {name}' for name, value in clouds.items())}; the mean of the lighter cloud is"
         " at 0.5.",
     )
-
-
-open_claim(
-    "sp-larger-perturbations",
-    paper="SP",
-    source="abstract",
-    printed="To fool a network trained with a stationary point loss takes larger perturbations, and little accuracy is"
-    " lost.",
-    missing="Networks on image data trained with both kinds of losses, and their distances to the boundary by attacks"
-    " that the flat loss does not stop (margins, many restarts). The chapter measures distances in the plane only.",
-    chapter="stationary",
-)
-open_claim(
-    "sp-several-attacks",
-    paper="SP",
-    source="abstract",
-    printed="Networks trained with a stationary point loss do better under several attacks, and on imbalanced data.",
-    missing="The same networks under the strongest attack available, as well as under those that climb the training"
-    " loss, and per-class accuracy on a long-tailed set. The members and settings of the paper's experiments are not"
-    " public.",
-    chapter="stationary",
-)
