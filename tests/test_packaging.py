@@ -66,7 +66,19 @@ def test_core_needs_torch_and_numpy_alone():
 
 
 CORE = ("centers", "density", "losses", "models", "data", "attacks", "training", "chance", "oracle", "lab", "files")
-CORE += ("features", "boundary", "shares", "weights", "experiments", "catalogue", "worker", "sweep", "slurm", "bench", "claims")
+CORE += (
+    "features",
+    "boundary",
+    "shares",
+    "weights",
+    "experiments",
+    "catalogue",
+    "worker",
+    "sweep",
+    "slurm",
+    "bench",
+    "claims",
+)
 CORE += ("ladder", "attacked", "diagnosed", "parts", "reported")
 
 BLOCKER = """

@@ -1,7 +1,7 @@
 """What the pages need of Sphinx: an API reference that misses no module, and mathematics on every page.
 
 An API page names rooms, as in `{{ modules: mmc.theory }}`; their modules are found when the page is read. So are the
-cards of the book's networks, where a page says `{{ cards }}`.
+cards of the book's networks where a page says `{{ cards }}`, and attacks beside their peers at `{{ peers }}`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOM = re.compile(r"^\{\{ modules: (?P<names>[\w., ]+) \}\}$", re.MULTILINE)
-API, CARDS = "book/api/", "book/networks"
+API, CARDS, PEERS = "book/api/", "book/networks", "book/peers"
 
 
 def modules(name: str) -> Iterator[str]:
@@ -42,11 +42,15 @@ def fill(app: Any, docname: str, source: list[str]) -> None:
         from mmc.cards import cards
 
         source[0] = source[0].replace("{{ cards }}", cards())
+    if docname == PEERS:
+        from mmc.bench.page import page
+
+        source[0] = source[0].replace("{{ peers }}", page())
 
 
 def outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """Read these pages every time: a new module or network changes them without touching them."""
-    return [name for name in env.found_docs if name.startswith(API) or name == CARDS]
+    return [name for name in env.found_docs if name.startswith(API) or name in (CARDS, PEERS)]
 
 
 def setup(app: Any) -> dict[str, bool]:

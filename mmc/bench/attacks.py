@@ -150,7 +150,9 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     images = {"images": plan.ensemble, "pairs": plan.ensembles, "goal": GOALS["AutoAttack"]}
     theirs = peers.pyautoattack_standard(epsilon)
     found.append(
-        Contest("AutoAttack", "ours the suite `swift`, theirs the standard version", "pyautoattack", ours, theirs, **images)
+        Contest(
+            "AutoAttack", "ours the suite `swift`, theirs the standard version", "pyautoattack", ours, theirs, **images
+        )
     )
     return found
 
@@ -188,6 +190,12 @@ def sections(networks: Sequence[str] = tuple(PLANS)) -> dict[str, Callable[[], d
             if peers.installed(contest.peer):
                 found[f"{contest.name} | {contest.peer} | {name}"] = partial(_held, contest, name)
     return found
+
+
+def names(networks: Sequence[str] = tuple(PLANS)) -> list[str]:
+    """What all parts are called, with every peer there; neither data nor networks are opened."""
+    held = [f"{c.name} | {c.peer} | {name}" for name in networks for c in contests(PLANS[name], margin)]
+    return [*(f"{GROWTH}{title}" for title in growth.COUNTS), *held]
 
 
 def measure(

@@ -1,0 +1,113 @@
+"""The page of attacks beside their peers, written from the kept table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from mmc.bench import attacks
+from mmc.bench.attacks import GROWTH, Table
+from mmc.bench.contest import Comparison
+from mmc.bench.ratio import Ratio
+
+
+def page(table: Table | None = None, asked: Iterable[str] | None = None) -> str:
+    """What was measured, what misses its goal, and what was not measured, in Markdown.
+
+    Args:
+        table: the kept one by default.
+        asked: the names of all parts that `mmc bench attacks` measures; see `mmc.bench.attacks.names`.
+
+    Raises:
+        FileNotFoundError: none is given, and none was kept.
+    """
+    table = attacks.kept() if table is None else table
+    asked = attacks.names() if asked is None else asked
+    pieces = [_contests(table.outcomes), _missed(table.outcomes)]
+    if table.growth:
+        pieces.append(_growth(table))
+    there = {_part(one) for one in table.outcomes} | {GROWTH + name for name in table.growth}
+    if missing := [name.replace(" | ", ", ") for name in asked if name not in there]:
+        pieces.append("**Not measured here:** " + "; ".join(missing) + ".")
+    return "\n\n".join([*pieces, _made(table)]) + "\n"
+
+
+def _part(one: Comparison) -> str:
+    return f"{one.name} | {one.peer} | {one.network}"
+
+
+def _rows(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _values(values: Sequence[float]) -> str:
+    """Mean and standard deviation over the seeds."""
+    mean = f"{statistics.fmean(values):.4g}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2g}"
+
+
+def _time(time: Ratio) -> str:
+    spread = f" ({time.low:.2f} to {time.high:.2f})" if time.pairs > 1 else ""
+    return f"{time.median:.2f}{spread}"
+
+
+def _contests(outcomes: Sequence[Comparison]) -> str:
+    found = []
+    for network in dict.fromkeys(one.network for one in outcomes):
+        mine = [one for one in outcomes if one.network == network]
+        [epsilon] = {one.epsilon for one in mine if one.epsilon} or {0.0}
+        rows = []
+        for one in mine:
+            goal = f"≤ {one.time.goal:.2g}: {'met' if one.met else '**missed**'}" if one.time.goal else ""
+            strong = "yes" if one.as_strong else "**no**"
+            values = [_values(one.ours), _values(one.theirs)]
+            what = f"{one.name}, {one.measure}"
+            rows.append([what, one.peer, str(one.images), *values, strong, _time(one.time), goal])
+        heading = ["attack", "peer", "images", "ours", "theirs", "as strong", "our time over theirs", "goal"]
+        radius = f", $\\epsilon$ = {epsilon:.4g}" if epsilon else ""
+        found.append(f"## {network}{radius}\n\n{_rows(heading, rows)}")
+    budgets = dict.fromkeys(f"{one.name}: {one.budget}" for one in outcomes)
+    return "\n\n".join([*found, "Budgets. " + "; ".join(budgets) + "."])
+
+
+def _missed(outcomes: Sequence[Comparison]) -> str:
+    """What falls short, by name."""
+    weaker = [one for one in outcomes if not one.as_strong]
+    slower = [one for one in outcomes if one.as_strong and not one.met]
+    goals = sum(bool(one.time.goal) for one in outcomes)
+    met = sum(bool(one.time.goal) and one.met for one in outcomes)
+    said = [f"Ours is as strong as the peer in {len(outcomes) - len(weaker)} of {len(outcomes)} contests"]
+    said[0] += "." if not weaker else f", and weaker in {_names(weaker)}."
+    said.append(f"Of {goals} goals on time {met} are met" + ("." if not slower else f"; too slow in {_names(slower)}."))
+    return "## What falls short\n\n" + " ".join(said)
+
+
+def _names(outcomes: Iterable[Comparison]) -> str:
+    return "; ".join(f"{one.name} beside {one.peer} on {one.network}" for one in outcomes)
+
+
+def _growth(table: Table) -> str:
+    heading = ["attack", "images", "exponent of time", "MiB at both ends", "goal"]
+    rows = []
+    for one in table.growth.values():
+        counts = f"{one['counts'][0]} to {one['counts'][-1]}"
+        memory = " and ".join(f"{value:.0f}" for value in one["MiB"])
+        rows.append([one["preset"], counts, f"{one['exponent']:.2f}", memory, "met" if one["met"] else "**missed**"])
+    return f"## Cost against the number of images\n\n{_rows(heading, rows)}"
+
+
+def _made(table: Table) -> str:
+    def each(key: str) -> str:
+        return "; ".join(sorted({str(made[key]) for made in table.made}))
+
+    peers = ", ".join(f"{name} {version}" for name, version in table.peers.items())
+    load = [value for one in table.outcomes for value in one.load]
+    busy = f"Others shared the machine: its load was {min(load):.1f} to {max(load):.1f}. " if load else ""
+    return (
+        ":::{dropdown} How these numbers were made\n"
+        "`mmc bench attacks --keep`: both sides attack the first test images in turns, in one process, each pair with "
+        "a seed of its own; mean ± standard deviation over seeds, time as the median of the ratios of neighbours with "
+        f"their range, in seconds of the processor. {busy}{each('hardware')}; {each('threads')} thread; "
+        f"{each('versions')}; {peers}; commit {each('commit')}.\n:::"
+    )
