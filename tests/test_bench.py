@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +15,13 @@ from attack_cases import case, few, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmc import attacked, lab
 from mmc.attacks import PRESETS, correct, cross_entropy, distances, margin, pgd, run_suite
 from mmc.bench import attacks, peers
 from mmc.bench.contest import ACCURACY, DISTANCE, Comparison, Contest, hold, keeps_bounds, result
+from mmc.bench.page import page
 from mmc.bench.ratio import Ratio, ratio, turns
+from mmc.files import digest_files
 
 
 def needs(name: str) -> pytest.MarkDecorator:
@@ -188,7 +193,58 @@ def test_every_network_has_each_contest_once_and_those_with_a_goal_are_all_there
     monkeypatch.setattr(attacks, "_objective", lambda name: margin)
     monkeypatch.setattr(peers, "installed", lambda name: True)
     names = list(attacks.sections())
-    assert len(names) == len(set(names))
+    assert len(names) == len(set(names)) and names == attacks.names()
     for network in attacks.PLANS:
         found = {name.split(" | ")[0] for name in names if name.endswith(network)}
         assert set(attacks.GOALS) < found
+
+
+# The page
+
+
+def outcome(name: str, peer: str, ours: tuple[float, ...], theirs: tuple[float, ...], median: float, goal: float):
+    time = dataclasses.replace(TIME, median=median, goal=goal)
+    return Comparison(name, "ten steps", peer, "toy", 0.1, 10, ACCURACY, ours, theirs, time, (1.0, 2.5))
+
+
+def test_the_page_tells_what_falls_short_and_what_was_not_measured() -> None:
+    held = [
+        outcome("good", "one", (10.0, 12.0), (20.0, 20.0), 0.3, 0.5),
+        outcome("slow", "two", (10.0, 10.0), (10.0, 10.0), 0.6, 0.5),
+        outcome("weak", "two", (30.0, 31.0), (20.0, 20.0), 0.1, 0.5),
+        outcome("free", "one", (5.0,), (5.0,), 2.0, 0.0),
+    ]
+    made = {key: key for key in ("hardware", "threads", "versions", "commit")}
+    table = attacks.Table(held, {}, {"one": "1.0", "two": "not installed"}, {}, [made])
+    asked = [*(f"{one.name} | {one.peer} | toy" for one in held), "other | one | toy", f"{attacks.GROWTH}pgd"]
+    text = page(table, asked)
+    assert "as strong as the peer in 3 of 4 contests, and weaker in weak beside two on toy." in text
+    assert "Of 3 goals on time 1 are met; too slow in slow beside two on toy." in text
+    assert "**Not measured here:** other, one, toy; growth, pgd." in text
+    rows = {line.split(", ")[0][2:]: line for line in text.splitlines() if line.startswith("| ")}
+    assert "11 ± 1.4 | 20 ± 0 | yes | 0.30 (0.30 to 0.50) | ≤ 0.5: met" in rows["good"]
+    assert "missed" in rows["slow"] and "**no**" in rows["weak"] and "missed" in rows["weak"]
+    assert rows["free"].endswith("|  |") and "two not installed" in text and "load was 1.0 to 2.5" in text
+    assert "Not measured" not in page(table, asked[:4])
+
+
+def test_the_kept_table_is_of_this_plan_of_these_weights_and_from_a_commit() -> None:
+    kept = json.loads((lab.folder() / attacks.PLACE).read_text(encoding="utf-8"))
+    assert kept["plans"] == {name: dataclasses.asdict(plan) for name, plan in attacks.PLANS.items()}, "measure again"
+    files = [attacked.WEIGHTS / f"{name}.safetensors" for name in attacks.PLANS]
+    assert kept["weights"] == digest_files(attacked.WEIGHTS, files), "measure again"
+    names = attacks.names()
+    assert set(kept["parts"]) <= set(names) and len(names) == len(set(names))
+    [commit] = {part["made"]["commit"] for part in kept["parts"].values()}
+    assert "changes" not in commit
+    assert {one.network for one in attacks.kept().outcomes} == set(attacks.PLANS)
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    root = Path(__file__).resolve().parents[1]
+    said = (root / "book" / "peers.md").read_text(encoding="utf-8").replace("\n", " ")
+    named = re.findall(r"`(test_\w+)`(?:\s+in `(tests/[\w/]+\.py)`)?", said)
+    assert len(named) == 3
+    for name, file in named:
+        places = [root / file] if file else (root / "tests").rglob("test_*.py")
+        assert any(f"def {name}(" in place.read_text(encoding="utf-8") for place in places), name

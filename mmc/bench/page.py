@@ -22,11 +22,12 @@ def page(table: Table | None = None, asked: Iterable[str] | None = None) -> str:
         FileNotFoundError: none is given, and none was kept.
     """
     table = attacks.kept() if table is None else table
-    asked = attacks.names() if asked is None else asked
-    pieces = [_contests(table.outcomes), _missed(table.outcomes)]
+    asked = attacks.names() if asked is None else list(asked)
+    outcomes = sorted(table.outcomes, key=lambda one: asked.index(_part(one)))
+    pieces = [_missed(outcomes), _contests(outcomes)]
     if table.growth:
         pieces.append(_growth(table))
-    there = {_part(one) for one in table.outcomes} | {GROWTH + name for name in table.growth}
+    there = {_part(one) for one in outcomes} | {GROWTH + name for name in table.growth}
     if missing := [name.replace(" | ", ", ") for name in asked if name not in there]:
         pieces.append("**Not measured here:** " + "; ".join(missing) + ".")
     return "\n\n".join([*pieces, _made(table)]) + "\n"
