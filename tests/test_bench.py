@@ -218,7 +218,8 @@ def test_the_page_tells_what_falls_short_and_what_was_not_measured() -> None:
     table = attacks.Table(held, {}, {"one": "1.0", "two": "not installed"}, {}, [made])
     asked = [*(f"{one.name} | {one.peer} | toy" for one in held), "other | one | toy", f"{attacks.GROWTH}pgd"]
     text = page(table, asked)
-    assert "as strong as the peer in 3 of 4 contests, and weaker in weak beside two on toy." in text
+    assert "as strong as the peer in 3 of 4 contests, and weaker in weak beside two on toy (by 10.50" in text
+    assert "standard error 0.50; an image is 10.00)." in text
     assert "Of 3 goals on time 1 are met; too slow in slow beside two on toy." in text
     assert "**Not measured here:** other, one, toy; growth, pgd." in text
     rows = {line.split(", ")[0][2:]: line for line in text.splitlines() if line.startswith("| ")}

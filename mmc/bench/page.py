@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mmc.bench import attacks
 from mmc.bench.attacks import GROWTH, Table
-from mmc.bench.contest import Comparison
+from mmc.bench.contest import DISTANCE, Comparison
 from mmc.bench.ratio import Ratio
 
 
@@ -79,13 +79,24 @@ def _missed(outcomes: Sequence[Comparison]) -> str:
     goals = sum(bool(one.time.goal) for one in outcomes)
     met = sum(bool(one.time.goal) and one.met for one in outcomes)
     said = [f"Ours is as strong as the peer in {len(outcomes) - len(weaker)} of {len(outcomes)} contests"]
-    said[0] += "." if not weaker else f", and weaker in {_names(weaker)}."
+    said[0] += "." if not weaker else f", and weaker in {_names(weaker, _gap)}."
     said.append(f"Of {goals} goals on time {met} are met" + ("." if not slower else f"; too slow in {_names(slower)}."))
     return "## What falls short\n\n" + " ".join(said)
 
 
-def _names(outcomes: Iterable[Comparison]) -> str:
-    return "; ".join(f"{one.name} beside {one.peer} on {one.network}" for one in outcomes)
+def _names(outcomes: Iterable[Comparison], more: Callable[[Comparison], str] = lambda one: "") -> str:
+    return "; ".join(f"{one.name} beside {one.peer} on {one.network}{more(one)}" for one in outcomes)
+
+
+def _gap(one: Comparison) -> str:
+    """How far ours lies above, and how far chance alone may put it: the standard error of the difference of means."""
+    above = statistics.fmean(one.ours) - statistics.fmean(one.theirs)
+    if one.measure == DISTANCE:
+        return f" (by {above / statistics.fmean(one.theirs):.1%} of the distance, {one.images} images)"
+    pairs = len(one.ours)
+    error = sum(statistics.variance(values) / pairs for values in (one.ours, one.theirs)) ** 0.5 if pairs > 1 else 0.0
+    known = f", standard error {error:.2f}" if pairs > 1 else ""
+    return f" (by {above:.2f} points{known}; an image is {100 / one.images:.2f})"
 
 
 def _growth(table: Table) -> str:
