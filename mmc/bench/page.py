@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
+from mmc.attacks.preset import radius
 from mmc.bench import attacks
 from mmc.bench.attacks import GROWTH, Table
 from mmc.bench.contest import DISTANCE, Comparison
@@ -63,11 +64,11 @@ def _contests(outcomes: Sequence[Comparison]) -> str:
             goal = f"≤ {one.time.goal:.2g}: {'met' if one.met else '**missed**'}" if one.time.goal else ""
             strong = "yes" if one.as_strong else "**no**"
             values = [_values(one.ours), _values(one.theirs)]
-            what = f"{one.name}, {one.measure}"
+            what = f"{one.name}, {one.measure}" if one.measure == DISTANCE else one.name
             rows.append([what, one.peer, str(one.images), *values, strong, _time(one.time), goal])
         heading = ["attack", "peer", "images", "ours", "theirs", "as strong", "our time over theirs", "goal"]
-        radius = f", $\\epsilon$ = {epsilon:.4g}" if epsilon else ""
-        found.append(f"## {network}{radius}\n\n{_rows(heading, rows)}")
+        ball = f", $\\epsilon$ = {radius(epsilon)}" if epsilon else ""
+        found.append(f"## {network}{ball}\n\n{_rows(heading, rows)}")
     budgets = dict.fromkeys(f"{one.name}: {one.budget}" for one in outcomes)
     return "\n\n".join([*found, "Budgets. " + "; ".join(budgets) + "."])
 
