@@ -132,15 +132,17 @@ def test_sizes_are_those_of_the_data() -> None:
             assert cost.SIZES[record.spec.dataset][2:] == (record.data["train"], record.data["test"])
 
 
-def test_estimates_come_near_what_recorded_runs_took() -> None:
-    """Half of the recorded runs within a factor of two, on the machine that the speed was measured on."""
-    records = [r for r in lab.load("*/laptop/*.json") if not r.spec.evaluation.features]
+def test_estimates_of_training_come_near_what_recorded_runs_took() -> None:
+    """Half of the recorded runs within a factor of two, in processor time: others shared the machine.
+
+    What measuring took is kept by the wall clock only, so it is not compared.
+    """
+    records = list(lab.load("*/laptop/*.json"))
     speed, ratios = cost.speed("cpu", records), []
     for record in records:
         for run in record.runs:
             spent = sum(run["made"]["epoch_processor_seconds"])
-            spent += run["made"].get("measured", {}).get("seconds", 0.0)
-            ratios.append(60 * cost.minutes(record.spec, speed) / spent)
+            ratios.append(60 * cost.network_minutes(record.spec, speed) / spent)
     near = [0.5 < ratio < 2 for ratio in ratios]
     assert sum(near) >= len(near) / 2, sorted(ratios)
 
