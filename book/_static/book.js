@@ -37,15 +37,6 @@ document.addEventListener("DOMContentLoaded", () => {
   });
 });
 
-// A formula in a line that is wider than the page scrolls by itself; all others keep their place on the line.
-const fitFormulas = () => {
-  document.querySelectorAll('.bd-article mjx-container:not([display="true"])').forEach((formula) => {
-    const block = formula.closest("p, li, td, dd, dt, summary, div");
-    formula.classList.toggle("scrolls", formula.getBoundingClientRect().width >= block.clientWidth);
-  });
-};
-window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(fitFormulas));
-
 // Titles with math among the search results: typeset them as they arrive.
 document.addEventListener("DOMContentLoaded", () => {
   const results = document.querySelector("#search-results");
