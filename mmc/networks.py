@@ -23,7 +23,7 @@ from mmc.lab import SCALES, Evaluation, Options, Spec
 from mmc.lab.revisions import current
 from mmc.losses import build
 from mmc.models import Classifier, build_backbone
-from mmc.provenance import commit, device, hardware, versions
+from mmc.provenance import device, surroundings
 from mmc.training import History, Progress, build_rule, train
 
 #: The environment variable that names the folder of checkpoints, weights and logs; `_build/runs` where it is not set.
@@ -195,12 +195,8 @@ def provenance() -> dict[str, Any]:
     """What is about to make a number: code, versions, hardware, device, and whether a rerun gives its bits."""
     exact = device() == "cpu" or torch.are_deterministic_algorithms_enabled()
     return {
-        "commit": commit(ROOT),
+        **surroundings(ROOT),
         "code": digest_files(ROOT, (ROOT / "mmc").rglob("*.py")),
-        "versions": versions("torch", "numpy"),
-        "hardware": hardware(),
-        "device": device(),
-        "threads": torch.get_num_threads(),
         "repeatable": "bit for bit" if exact else "not bit for bit: some GPU kernels add in varying order",
     }
 

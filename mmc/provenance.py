@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from mmc.processes import cores
 
@@ -55,3 +56,16 @@ def hardware() -> str:
     import torch
 
     return f"{words}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{words}, no GPU"
+
+
+def surroundings(root: Path) -> dict[str, Any]:
+    """What a number was made on: the commit of a checkout, versions, hardware, device and threads."""
+    import torch
+
+    return {
+        "commit": commit(root),
+        "versions": versions("torch", "numpy"),
+        "hardware": hardware(),
+        "device": device(),
+        "threads": torch.get_num_threads(),
+    }

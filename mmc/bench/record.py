@@ -8,13 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmc import lab
 from mmc.bench.ratio import Ratio
 from mmc.files import write_text
 from mmc.networks import ROOT
-from mmc.provenance import commit, device, hardware, versions
+from mmc.provenance import surroundings
 
 #: Where the kept tables lie below the folder of records.
 PLACE = "bench/training-step.json"
@@ -22,13 +20,7 @@ PLACE = "bench/training-step.json"
 
 def made() -> dict[str, Any]:
     """What the benchmarks were made on."""
-    return {
-        "commit": commit(ROOT),
-        "versions": versions("torch", "numpy"),
-        "hardware": hardware(),
-        "device": device(),
-        "threads": torch.get_num_threads(),
-    }
+    return surroundings(ROOT)
 
 
 def write(place: str, content: Mapping[str, Any]) -> Path:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from mmc.catalogue.job import CIFAR, Job
+from mmc.catalogue.job import CIFAR, DIGITS_NET, SMOKE, Job
 from mmc.lab import Evaluation, Spec
-from mmc.training.recipe import Recipe
 
 #: Losses that are put beside SCE, those the question is about first.
 LOSSES = ("SCE", "MMC", "HE", "Label smoothing")
@@ -20,11 +19,13 @@ _AVERAGED = dataclasses.replace(CIFAR, average=0.995)
 def jobs(scale: str) -> list[Job]:
     """SCE and MMC first; on a laptop by one noisy gradient step for each batch, on a smaller network."""
     if scale == "smoke":
-        recipe = Recipe(epochs=3, batch_size=128, optimizer="adam", learning_rate=1e-3, average=0.99)
-        evaluation = Evaluation(suite=("quick",), radii=(0.1,), num_attacked=60)
-        options = (("epsilon", 0.1),)
-        base = Spec("adversarial-training", scale, "digits", "mlp", "SCE", feature_dim=16, rule="N-FGSM")
-        base = base.with_changes(rule_options=options, recipe=recipe, evaluation=evaluation)
+        base = DIGITS_NET.with_changes(
+            experiment="adversarial-training",
+            rule="N-FGSM",
+            rule_options=(("epsilon", 0.1),),
+            recipe=dataclasses.replace(SMOKE, average=0.99),
+            evaluation=Evaluation(suite=("quick",), radii=(0.1,), num_attacked=60),
+        )
         return [Job(base.with_changes(loss=loss), (0,)) for loss in LOSSES]
     if scale == "laptop":
         evaluation = Evaluation(suite=("paper-white-box", "ours"), radii=(8 / 255,), num_attacked=500)

@@ -45,7 +45,7 @@ def jobs(scale: str) -> list[Job]:
     cifar = CIFAR_NET.with_changes(experiment="white-box", evaluation=evaluation)
     hundred = cifar.with_changes(dataset="cifar100", feature_dim=128)  # 100 centers need 99 dimensions
     digits = cifar.with_changes(dataset="mnist", recipe=PAPER_MNIST, radii=MNIST_RADII)
-    trained = {"rule": "AT", "rule_options": (("epsilon", 0.3), ("step_size", 0.05), ("ramp", 0.5))}
+    trained = MNIST_AT | {"recipe": PAPER_MNIST}
     others = [loss for loss in PAPER_LOSSES if loss not in RIVALS]
     return [
         *(Job(cifar.with_changes(loss=loss), (0, 1, 2), CELLS) for loss in (*RIVALS, *others)),

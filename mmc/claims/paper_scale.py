@@ -160,20 +160,22 @@ _waiting(
     check=more_under("spsa10_un_8"),
     besides="They hold 128 samples at the iterate, ten times as many iterations, and the margin with gradients.",
 )
+#: MMC and SCE, and SCE with adversarial training of both kinds, under noise and rotation.
+CORRUPTED = [
+    *_nets("other-attacks", "MMC", "SCE", tag="corruptions"),
+    *needed(
+        "other-attacks",
+        "cifar10-resnet32-sce-at-corruptions",
+        "cifar10-resnet32-sce-at-targeted-true-corruptions",
+    ),
+]
 _waiting(
     "gaussian-noise",
     OTHERS,
     "MMC is more robust than SCE, and than adversarial training, to Gaussian noise of deviation 0.05. The printed "
     "table has 69.3 % for MMC, 52.0 % for SCE, and 78.9 to 82.2 % for adversarially trained SCE, so it bears out the "
     "first half only.",
-    [
-        *_nets("other-attacks", "MMC", "SCE", tag="corruptions"),
-        *needed(
-            "other-attacks",
-            "cifar10-resnet32-sce-at-corruptions",
-            "cifar10-resnet32-sce-at-targeted-true-corruptions",
-        ),
-    ],
+    CORRUPTED,
     check=more_under("noise"),
 )
 _waiting(
@@ -181,14 +183,7 @@ _waiting(
     OTHERS,
     "MMC is more robust than SCE, and than adversarial training, to rotation within 30 degrees: 87.2 % for MMC, 83.5 % "
     "for SCE, and 73.7 to 76.0 % for adversarially trained SCE.",
-    [
-        *_nets("other-attacks", "MMC", "SCE", tag="corruptions"),
-        *needed(
-            "other-attacks",
-            "cifar10-resnet32-sce-at-corruptions",
-            "cifar10-resnet32-sce-at-targeted-true-corruptions",
-        ),
-    ],
+    CORRUPTED,
     check=more_under("rotation"),
     besides="They hold one random angle and the worst of 61.",
 )

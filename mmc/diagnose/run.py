@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mmc.attacks import correct
 from mmc.attacks.checks import refuse_bad_input
 from mmc.attacks.preset import Preset, num_classes
@@ -26,7 +24,7 @@ from mmc.diagnose.radius import accuracy_against_epsilon
 from mmc.diagnose.report import Report
 from mmc.diagnose.strength import order_of_strength
 from mmc.diagnose.subject import Subject
-from mmc.provenance import commit, device, hardware, versions
+from mmc.provenance import surroundings
 from mmc.shares import wilson
 
 if TYPE_CHECKING:
@@ -93,7 +91,7 @@ def diagnose(
         "twin": twin is not None,
         "source": source is not None or twin is not None,
     }
-    made = provenance() | {"seconds": round(time.monotonic() - started, 1)}
+    made = surroundings(ROOT) | {"seconds": round(time.monotonic() - started, 1)}
     return Report(about, accuracies(subject), tuple(findings), made)
 
 
@@ -122,17 +120,6 @@ def accuracies(subject: Subject) -> dict[str, Any]:
         "reported": round(int(subject.attacked().standing.sum()) / images, 6),
         "worst case": round(left / images, 6),
         "interval": [round(end, 6) for end in wilson(left, images)],
-    }
-
-
-def provenance() -> dict[str, Any]:
-    """What makes a report."""
-    return {
-        "commit": commit(ROOT),
-        "versions": versions("torch", "numpy"),
-        "hardware": hardware(),
-        "device": device(),
-        "threads": torch.get_num_threads(),
     }
 
 
