@@ -98,7 +98,7 @@ ATTACKS: dict[str, Entry] = {
         more={"iterations": (2, 8)},
         exact="signs",
     ),
-    "noise": Entry(gaussian_noise, "simple", ("sigma", 0.1, 0.2), "", more={"draws": (1, 9)}),
+    "noise": Entry(gaussian_noise, "simple", ("sigma", 0.05, 0.2), "", more={"draws": (1, 9)}),
     "random": Entry(partial(random_search, draws=9), "simple", more={"draws": (1, 20)}),
     "rotation": Entry(rotation, "simple", ("degrees", 30.0, 60.0), "", more={"draws": (1, 9)}),
     "worst-rotation": Entry(
