@@ -122,13 +122,14 @@ def descend(
         (gradient,) = torch.autograd.grad(lead.sum(), here)
         lead, over, here, logits = lead.detach(), over.detach(), here.detach(), logits.detach()
         short = (here - x).flatten(1).norm(dim=1)
-        fools = (over > confidence + ROUNDING * logits.abs().amax(1)) & logits.isfinite().all(1)
+        needed = confidence + ROUNDING * logits.abs().amax(1)
+        fools = (over > needed) & logits.isfinite().all(1)
         hit |= fools
         closer = fools & (short < closest)
         closest, best = torch.where(closer, short, closest), torch.where(closer[WIDE], here, best)
-        lowest = torch.minimum(lowest, short.square() + constant * (confidence - lead).clamp_min(0))
+        lowest = torch.minimum(lowest, short.square() + constant * (needed - lead).clamp_min(0))
         # Where a pixel was cut, only the distance pulls it.
-        push = torch.where((lead <= confidence)[WIDE] & (free == here), constant[WIDE] * gradient, 0)
+        push = torch.where((lead <= needed)[WIDE] & (free == here), constant[WIDE] * gradient, 0)
         descent = (2 * (free - x) - push) * span * (1 - slope.square())
         first.lerp_(descent, 1 - BETAS[0])
         second.lerp_(descent.square(), 1 - BETAS[1])
