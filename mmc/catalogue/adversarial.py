@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 
-from mmc.catalogue.job import CIFAR, DIGITS_NET, SMOKE, Job
+from mmc.catalogue.job import CIFAR, CIFAR_CNN, DIGITS_NET, SMOKE, Job
 from mmc.lab import Evaluation, Spec
 
 #: Losses that are put beside SCE, those the question is about first.
 LOSSES = ("SCE", "MMC", "HE", "Label smoothing")
+#: A small network that meets the whole ball at once settles on one answer: the ball grows over the first half.
+RAMP = ("ramp", 0.5)
 _AVERAGED = dataclasses.replace(CIFAR, average=0.995)
 
 
 def jobs(scale: str) -> list[Job]:
-    """SCE and MMC first; on a laptop by one noisy gradient step for each batch, on a smaller network."""
+    """SCE and MMC first; on a laptop a small CNN, by one noisy gradient step for each batch and by PGD."""
     if scale == "smoke":
         base = DIGITS_NET.with_changes(
             experiment="adversarial-training",
@@ -28,10 +30,15 @@ def jobs(scale: str) -> list[Job]:
         )
         return [Job(base.with_changes(loss=loss), (0,)) for loss in LOSSES]
     if scale == "laptop":
-        evaluation = Evaluation(suite=("paper-white-box", "ours"), radii=(8 / 255,), num_attacked=500)
-        recipe = dataclasses.replace(_AVERAGED, epochs=10)
-        base = Spec("adversarial-training", scale, "cifar10", "resnet20", "SCE", rule="N-FGSM", recipe=recipe)
-        return [Job(base.with_changes(loss=loss, evaluation=evaluation), (0,)) for loss in LOSSES[:2]]
+        evaluation = Evaluation(suite=("paper-white-box", "ours", "autoattack"), radii=(8 / 255,), num_attacked=500)
+        base = CIFAR_CNN.with_changes(experiment="adversarial-training", average=0.995, evaluation=evaluation)
+        fast = base.with_changes(rule="N-FGSM", rule_options=(RAMP,))
+        full = base.with_changes(rule="AT", rule_options=(("steps", 7), RAMP), epochs=8)
+        return [
+            *(Job(fast.with_changes(loss=loss), (0, 1)) for loss in LOSSES[:2]),
+            *(Job(full.with_changes(loss=loss), (0,)) for loss in LOSSES[:2]),
+            *(Job(fast.with_changes(loss=loss), (0,)) for loss in LOSSES[2:]),
+        ]
     evaluation = Evaluation(suite=("ours", "autoattack"), radii=(8 / 255,), num_attacked=10_000)
     recipe = dataclasses.replace(_AVERAGED, epochs=60)
     base = Spec("adversarial-training", scale, "cifar10", "resnet32", "SCE", rule="AT", recipe=recipe)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from mmc.catalogue.job import CIFAR_NET, DIGITS_NET, FEW_MNIST, Job
+import dataclasses
+
+from mmc.catalogue.job import CIFAR_CNN, CIFAR_NET, DIGITS_NET, FEW_MNIST, Job
 from mmc.catalogue.white_box import CELLS, RIVALS, SUITE
 from mmc.lab import Evaluation
 
 #: What a laptop takes: eight and twenty layers, on a fifth of MNIST.
 DEPTHS = ("resnet8", "resnet20")
+DATA = ("cifar10", "cifar100")
 SHALLOW = FEW_MNIST.with_changes(
     experiment="architectures",
     evaluation=Evaluation(suite=("pgd50-own-center-8", "pgd50-ce-8", "margin-pgd-8"), radii=(0.1,), num_attacked=200),
+)
+#: Ten classes and a hundred, one small CNN; 100 centers need 99 dimensions.
+CLASSES = CIFAR_CNN.with_changes(
+    experiment="architectures",
+    feature_dim=128,
+    evaluation=dataclasses.replace(SHALLOW.evaluation, radii=(2 / 255, 8 / 255)),
 )
 
 
@@ -21,7 +30,10 @@ def jobs(scale: str) -> list[Job]:
         base = DIGITS_NET.with_changes(experiment="architectures", evaluation=evaluation, loss="MMC")
         return [Job(base.with_changes(backbone_options=(("width", width),)), (0,)) for width in (32, 256)]
     if scale == "laptop":
-        return [Job(SHALLOW.with_changes(loss=loss, backbone=net), (0,)) for net in DEPTHS for loss in RIVALS]
+        return [
+            *(Job(SHALLOW.with_changes(loss=loss, backbone=net), (0,)) for net in DEPTHS for loss in RIVALS),
+            *(Job(CLASSES.with_changes(loss=loss, dataset=data), (0,)) for data in DATA for loss in RIVALS),
+        ]
     evaluation = Evaluation(suite=(*SUITE, "autoattack"), num_attacked=1000)
     base = CIFAR_NET.with_changes(experiment="architectures", evaluation=evaluation)
     hundred = {"dataset": "cifar100", "feature_dim": 128}
