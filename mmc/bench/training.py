@@ -17,11 +17,12 @@ from mmc.losses import LOSSES, build
 from mmc.models import Classifier, build_backbone
 from mmc.provenance import device
 from mmc.training.loop import Run
+from mmc.training.precision import fastest
 from mmc.training.recipe import Recipe
 from mmc.training.rules import AT, Rule, Standard
 
 SHAPE, FEATURES, CLASSES = (3, 32, 32), 64, 10
-FAST = Recipe(epochs=1000, learning_rate=1e-4, precision="bf16", augmentation="crop-flip")
+FAST = Recipe(epochs=1000, learning_rate=1e-4, precision=fastest(device()), augmentation="crop-flip")
 
 
 def random_images(count: int, seed: int = 0) -> Split:
@@ -73,7 +74,7 @@ def training_step(pairs: int = 7) -> list[Ratio]:
     ours = stepper("resnet32", "SCE")
     found = [
         compare(
-            "our step over a plain float32 NCHW loop's, ResNet-32, batch 256",
+            f"our {FAST.precision} step over a plain float32 NCHW loop's, ResNet-32, batch 256",
             ours,
             plain_stepper("resnet32"),
             pairs=pairs,

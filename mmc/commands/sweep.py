@@ -58,7 +58,9 @@ def sweep(
     """
     from mmc import catalogue as shelf
     from mmc.budget import stop_after
+    from mmc.provenance import device
     from mmc.sweep import discard_stale, plan, run_local, slots
+    from mmc.training.precision import advice
 
     with told():
         started = time.monotonic()
@@ -85,6 +87,9 @@ def sweep(
             return
         if not tasks:
             return
+        if executor == "local":
+            for slow in {advice(task.spec.recipe, device()) for task in tasks} - {""}:
+                say(slow)
         with counter() as progress:
             bar = progress.add_task("runs", total=len(tasks))
             shown = {

@@ -110,6 +110,8 @@ def train(
     from mmc import experiments, networks
     from mmc.files import write_text
     from mmc.lab import Record
+    from mmc.provenance import device
+    from mmc.training.precision import advice
 
     with told():
         spec = Spec(
@@ -127,6 +129,8 @@ def train(
             _pairs(variant),
             _pairs(backbone_options),
         )
+        if slow := advice(spec.recipe, device()):
+            say(slow)
         place = out or experiments.net_folder(spec, seed)
         data = networks.about(spec.dataset, spec.variant)
         with training_progress(spec.slug) as report:
