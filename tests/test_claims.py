@@ -68,3 +68,16 @@ def test_page_shows_every_claim_once_and_counts_them():
     assert sum(row[1] for row in page.summary(entries).rows) == len(entries)
     for left, right in itertools.pairwise(page.corrections(entries)):
         assert left.claim.name != right.claim.name
+
+
+def test_a_sentence_that_no_longer_fits_its_verdict_is_refused() -> None:
+    entries = page.entries("MMC")
+    by_verdict = {entry.verdict: entry.claim for entry in entries}
+    for verdict, claim in by_verdict.items():
+        said = page.sentences(entries, {claim.name: "So it is."}, verdict).markdown
+        assert page.badge(verdict) in said and "So it is." in said and f"({claim.chapter}.ipynb)" in said
+        others = [other for other in claims.VERDICTS if other != verdict]
+        with pytest.raises(ValueError, match=claim.name):
+            page.sentences(entries, {claim.name: "So it is."}, *others)
+    with pytest.raises(KeyError, match="no-such-claim"):
+        page.sentences(entries, {"no-such-claim": "It is not."}, claims.HOLDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mmc.claims import CORRECTED, FAILS, OPEN, VERDICTS, Claim, Finding, ledger
@@ -83,6 +83,29 @@ def cards(found: Iterable[Entry], *verdicts: str) -> Page:
     """One card per claim: printed, exact, evidence, verdict; only these verdicts, where some are named."""
     chosen = [entry for entry in found if not verdicts or entry.verdict in verdicts]
     return Page("\n\n".join(map(_card, chosen)) or "None.")
+
+
+def sentences(found: Iterable[Entry], said: Mapping[str, str], *verdicts: str) -> Page:
+    """Sentences about claims, each with the verdict computed for its claim and a link to its chapter.
+
+    Args:
+        found: entries among which the claims are.
+        said: a sentence (Markdown) by name of a claim.
+        verdicts: those that the sentences were written for.
+
+    Raises:
+        KeyError: no such claim among the entries.
+        ValueError: a claim has another verdict by now, so that its sentence must be written anew.
+    """
+    by_name = {entry.claim.name: entry for entry in found}
+    lines = []
+    for name, sentence in said.items():
+        entry = by_name[name]
+        if entry.verdict not in verdicts:
+            raise ValueError(f"{name} {entry.verdict!r}: the sentence was written for {' or '.join(verdicts)}")
+        link = f" [{name}]({entry.claim.chapter}.ipynb)" if entry.claim.chapter else f" `{name}`"
+        lines.append(f"- {badge(entry.verdict)} {sentence}{link}")
+    return Page("\n".join(lines))
 
 
 def corrections(found: Iterable[Entry]) -> list[Entry]:

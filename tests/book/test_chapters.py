@@ -14,7 +14,7 @@ from mmc.book.project import SCALES, Project, resolve
 
 PROJECT = Project.find(Path(__file__).parent)
 CHAPTERS = PROJECT.chapters()
-THEORY = [name for name in CHAPTERS if name not in ("ledger", "errata")]
+THEORY = [name for name in CHAPTERS if name not in ("ledger", "verdict", "errata")]
 
 
 @pytest.fixture(scope="module", params=CHAPTERS)
