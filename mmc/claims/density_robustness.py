@@ -10,6 +10,7 @@ import numpy as np
 
 from mmc import lab
 from mmc.attacks import WORST
+from mmc.catalogue.job import PAPER_LOSSES
 from mmc.claims import Finding, claim
 from mmc.lab import Record
 
@@ -30,6 +31,18 @@ def records() -> list[Record]:
     if not plain:
         raise ValueError(f"no records {PATTERNS[0]}: `mmc sweep first-experiment --scale laptop` makes them")
     return plain
+
+
+def of_losses() -> list[Record]:
+    """The networks that differ by their loss alone: the paper's six, as they come."""
+    return [r for r in records() if r.spec.loss in PAPER_LOSSES and not (r.spec.loss_options or r.spec.tag)]
+
+
+def of_norms() -> list[Record]:
+    """MMC's networks that differ by the norm of their centers alone."""
+    return [
+        r for r in records() if r.spec.loss == "MMC" and set(dict(r.spec.loss_options)) <= {"norm"} and not r.spec.tag
+    ]
 
 
 def _standard_ranks(x: np.ndarray, blocks: np.ndarray) -> list[np.ndarray]:
@@ -82,7 +95,7 @@ def columns(found: list[Record]) -> dict[str, np.ndarray]:
     chapter="density-robustness",
 )
 def density_laptop() -> Finding:
-    table = columns([record for record in records() if not (record.spec.loss_options or record.spec.tag)])
+    table = columns(of_losses())
     triple = (table["density"], table["robust"], table["seed"])
     found, (above, below) = rank_correlation(*triple), chance_of(*triple)
     return Finding(
