@@ -35,6 +35,7 @@ TOPICS = (
     "boundary",
     "switching",
     "important_samples",
+    "designing",
 )
 
 
