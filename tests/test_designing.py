@@ -18,7 +18,7 @@ def test_there_is_one_number_for_each_loss() -> None:
 
 
 def test_an_unknown_property_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="'charm'.*stationary, exponent, growth"):
+    with pytest.raises(ValueError, match=r"'charm'.*stationary, exponent, growth"):
         measured.column("charm")
 
 
