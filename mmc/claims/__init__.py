@@ -26,6 +26,8 @@ TOPICS = (
     "convergence",
     "experiments",
     "white_box",
+    "other_attacks",
+    "adversarial",
     "transfer",
     "density_robustness",
     "paper_scale",

@@ -151,6 +151,7 @@ _waiting(
     _nets("other-attacks", "MMC", "SCE", tag="distances"),
     check=more_under("cw_un_l2"),
     besides="The attack in them (9 steps of 1,000 iterations, 500 images) is tested against exact distances.",
+    chapter="distances",
 )
 _waiting(
     "spsa",
@@ -159,6 +160,7 @@ _waiting(
     _nets("other-attacks", "MMC", "SCE", tag="spsa"),
     check=more_under("spsa10_un_8"),
     besides="They hold 128 samples at the iterate, ten times as many iterations, and the margin with gradients.",
+    chapter="distances",
 )
 #: MMC and SCE, and SCE with adversarial training of both kinds, under noise and rotation.
 CORRUPTED = [
@@ -177,6 +179,7 @@ _waiting(
     "first half only.",
     CORRUPTED,
     check=more_under("noise"),
+    chapter="distances",
 )
 _waiting(
     "rotation",
@@ -186,6 +189,7 @@ _waiting(
     CORRUPTED,
     check=more_under("rotation"),
     besides="They hold one random angle and the worst of 61.",
+    chapter="distances",
 )
 _waiting(
     "transfer",
@@ -208,6 +212,7 @@ _waiting(
     _nets("white-box", "MMC", "SCE", tag="AT"),
     check=more_under("pgd50_un_8"),
     besides="AutoAttack is among the attacks in them.",
+    chapter="adversarial-training",
 )
 _waiting(
     "centers-ablation",
@@ -224,6 +229,7 @@ _waiting(
     "Adversarially trained MMC keeps 43.48 % under AutoAttack, where 55.0 % was claimed; without adversarial "
     "training one public reimplementation keeps 0.00 %.",
     [*_nets("white-box", "MMC"), *_nets("white-box", "MMC", tag="AT")],
+    chapter="adversarial-training",
 )
 _waiting(
     "extra-linear-layer",
