@@ -28,6 +28,7 @@ TOPICS = (
     "white_box",
     "other_attacks",
     "adversarial",
+    "architectures",
     "transfer",
     "density_robustness",
     "paper_scale",

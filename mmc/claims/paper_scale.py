@@ -136,6 +136,7 @@ _waiting(
     r"On CIFAR-100 (ResNet-32) MMC keeps 21.9 % under untargeted PGD-50 at $\epsilon = 8/255$, SCE 7.4 %.",
     _nets("white-box", "MMC", "SCE", data="cifar100-resnet32"),
     check=more_under("pgd50_un_8"),
+    chapter="depth",
 )
 _waiting(
     "depth",
@@ -143,6 +144,7 @@ _waiting(
     "MMC makes better use of depth: from ResNet-32 to ResNet-110 its accuracy under untargeted PGD-50 at 8/255 "
     "rises from 24.8 to 31.4 % on CIFAR-10, while SCE's falls from 3.6 to 2.9 %.",
     [*_nets("white-box", "MMC", "SCE"), *_nets("architectures", "MMC", "SCE", data="cifar10-resnet110")],
+    chapter="depth",
 )
 _waiting(
     "carlini-wagner",
@@ -241,7 +243,7 @@ _waiting(
     ),
     besides="Without that layer $z$ is a pooled ReLU output and never negative, while the centers have negative "
     "coordinates.",
-    chapter="first-experiment",
+    chapter="depth",
 )
 _waiting(
     "resnet-32-layers",
@@ -250,5 +252,5 @@ _waiting(
     [*_nets("white-box", "MMC", "SCE"), *_nets("architectures", "MMC", "SCE", data="cifar10-resnet47-v2")],
     besides="The published command builds version 2 with $n = 5$, which the formula $9n + 2$ gives 47 layers; which of "
     "the two is nearer to the printed tables, the records of both will say.",
-    chapter="first-experiment",
+    chapter="depth",
 )
