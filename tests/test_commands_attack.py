@@ -131,8 +131,9 @@ def test_every_network_of_the_book_is_found_by_its_name() -> None:
     assert files
     for file in files:
         spec, seed, found = nets.find(file.stem)
-        # A network's short name says its rule, its record's also the rule's options.
-        short = spec.with_changes(rule="standard", rule_options=()).slug if spec.rule == "AT" else spec.slug
+        # A network's short name says its rule, its record's also the options of the rule and of the backbone.
+        plain = spec.with_changes(backbone_options=())
+        short = plain.with_changes(rule="standard", rule_options=()).slug if spec.rule == "AT" else plain.slug
         assert (
             found == file and file.stem.replace("-at-", "-") == short and ("-at-" in file.stem) == (spec.rule == "AT")
         )
@@ -143,7 +144,7 @@ def test_every_network_of_the_book_is_found_by_its_name() -> None:
     ("arguments", "message"),
     [
         ([], "Missing argument 'NET'"),
-        (["nobody"], "no network 'nobody': it is no folder, no file, and none of the book's: cifar10-resnet32-mmc"),
+        (["nobody"], "no network 'nobody': it is no folder, no file, and none of the book's: cifar10-cnn-at-mmc"),
         (["NET", "pgd11"], "no preset or suite 'pgd11'; suites are quick"),
         (["NET", "--epsilon", "0"], "'0' is no radius > 0, such as 0.1 or 8/255"),
         (["NET", "--epsilon", "8/0"], "'8/0' is no radius"),
