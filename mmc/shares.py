@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
+def deviations(confidence: float = 0.95) -> float:
+    """How many standard deviations to either side of a normal law's mean hold this share of it: 1.96 for 95 %.
+
+    Args:
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
 def wilson(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """The shares p with |p - hits / count| <= z sqrt(p (1 - p) / count): those that the count does not speak against.
 
@@ -28,9 +42,7 @@ def wilson(hits: int, count: int, confidence: float = 0.95) -> tuple[float, floa
     """
     if not 0 <= hits <= count or count < 1:
         raise ValueError(f"hits must be from 0 to count, and count at least 1, not {hits} of {count}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
-    share, z = hits / count, NormalDist().inv_cdf((1 + confidence) / 2)
+    share, z = hits / count, deviations(confidence)
     middle, shrink = share + z**2 / (2 * count), 1 + z**2 / count
     half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     return max(0.0, (middle - half) / shrink), min(1.0, (middle + half) / shrink)
@@ -55,6 +67,4 @@ def paired_difference(
     gaps = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     if np.shape(first) != np.shape(second) or gaps.ndim != 1 or not gaps.size:
         raise ValueError(f"a difference is paired over the same images, not {np.shape(first)} and {np.shape(second)}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
-    return float(gaps.mean()), NormalDist().inv_cdf((1 + confidence) / 2) * float(gaps.std()) / math.sqrt(gaps.size)
+    return float(gaps.mean()), deviations(confidence) * float(gaps.std()) / math.sqrt(gaps.size)

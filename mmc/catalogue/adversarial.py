@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from mmc.catalogue.job import CIFAR, CIFAR_CNN, DIGITS_NET, SMOKE, Job
+from mmc.catalogue.job import CIFAR, CIFAR_CNN, DIGITS_NET, RAMP, SMOKE, Job
 from mmc.lab import Evaluation, Spec
 
 #: Losses that are put beside SCE, those the question is about first.
 LOSSES = ("SCE", "MMC", "HE", "Label smoothing")
-#: A small network that meets the whole ball at once settles on one answer: the ball grows over the first half.
-RAMP = ("ramp", 0.5)
-_AVERAGED = dataclasses.replace(CIFAR, average=0.995)
+#: Of the weights, over about as many steps as one over what is missing to 1.
+AVERAGE = 0.995
 
 
 def jobs(scale: str) -> list[Job]:
@@ -31,7 +30,7 @@ def jobs(scale: str) -> list[Job]:
         return [Job(base.with_changes(loss=loss), (0,)) for loss in LOSSES]
     if scale == "laptop":
         evaluation = Evaluation(suite=("paper-white-box", "ours", "autoattack"), radii=(8 / 255,), num_attacked=500)
-        base = CIFAR_CNN.with_changes(experiment="adversarial-training", average=0.995, evaluation=evaluation)
+        base = CIFAR_CNN.with_changes(experiment="adversarial-training", average=AVERAGE, evaluation=evaluation)
         fast = base.with_changes(rule="N-FGSM", rule_options=(RAMP,))
         # AutoAttack takes two thirds of an evaluation: it judges the networks that are trained fast.
         full = base.with_changes(
@@ -43,6 +42,6 @@ def jobs(scale: str) -> list[Job]:
             *(Job(fast.with_changes(loss=loss), (0,)) for loss in LOSSES[2:]),
         ]
     evaluation = Evaluation(suite=("ours", "autoattack"), radii=(8 / 255,), num_attacked=10_000)
-    recipe = dataclasses.replace(_AVERAGED, epochs=60)
+    recipe = dataclasses.replace(CIFAR, epochs=60, average=AVERAGE)
     base = Spec("adversarial-training", scale, "cifar10", "resnet32", "SCE", rule="AT", recipe=recipe)
     return [Job(base.with_changes(loss=loss, evaluation=evaluation), (0, 1, 2)) for loss in LOSSES]

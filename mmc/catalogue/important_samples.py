@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mmc.catalogue.job import ADAM, Job
+from mmc.catalogue.job import ADAM, RAMP, Job
 from mmc.lab import Evaluation, Spec
 from mmc.training.recipe import Recipe
 
@@ -45,14 +45,14 @@ BASES = {
         evaluation=Evaluation(suite=("pgd50-ce-8", "ours"), radii=(0.1,), num_attacked=300, margins=500),
     ),
     # 6,000 images, eight epochs, two thirds of the usual radius: what nine networks cost in a few minutes of one
-    # core. The ball grows over the first half, or small networks settle on one answer.
+    # core.
     "laptop": Spec(
         "important-samples",
         "laptop",
         "mnist",
         "cnn",
         "SCE",
-        rule_options=(("epsilon", 0.2), ("step_size", 0.05), ("ramp", 0.5)),
+        rule_options=(("epsilon", 0.2), ("step_size", 0.05), RAMP),
         recipe=dataclasses.replace(ADAM, epochs=8),
         variant=(("train_size", 6_000),),
         evaluation=Evaluation(suite=("pgd50-ce-8", "ours"), radii=(0.2,), num_attacked=200, margins=500),

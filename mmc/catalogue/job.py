@@ -82,10 +82,11 @@ CIFAR_CNN = Spec(
 CIFAR_NET = Spec("net", "gpu", "cifar10", "resnet32", "SCE", recipe=PAPER_CIFAR)
 #: Adversarial training of each: what `Spec.with_changes` takes.
 DIGITS_AT = {"rule": "AT", "rule_options": (("epsilon", 0.1), ("step_size", 0.03))}
-#: MNIST's small network meets the whole ball at once and settles on one answer: the ball grows over the first half.
+#: A small network that meets the whole ball at once settles on one answer: the ball grows over the first half.
+RAMP = ("ramp", 0.5)
 MNIST_AT = {
     "rule": "AT",
-    "rule_options": (("epsilon", 0.3), ("step_size", 0.05), ("ramp", 0.5)),
+    "rule_options": (("epsilon", 0.3), ("step_size", 0.05), RAMP),
     "recipe": dataclasses.replace(ADAM, epochs=10),
 }
 CIFAR_AT = {"rule": "AT"}

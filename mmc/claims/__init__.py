@@ -1,7 +1,8 @@
 """The ledger: every claim of the papers, the check that could refute it, and a computed verdict.
 
-A claim is registered with `claim` (it has a check) or `open_claim` (its check needs a record that is not there
-yet). Nobody types a verdict: a check returns a `Finding`, and the verdict follows from it.
+A claim is registered with `claim`, by its check, or with `open_claim` where nobody has written one. It is open too
+where its check reads a record that is not there yet. Nobody types a verdict: a check returns a `Finding`, and the
+verdict follows from it.
 """
 
 from __future__ import annotations
@@ -98,11 +99,18 @@ def _register(entry: Claim) -> None:
     _REGISTRY[entry.name] = entry
 
 
-def claim(name: str, *, paper: str, source: str, printed: str, exact: str = "", chapter: str = "") -> Callable:
-    """Register a check: a function without arguments that returns a `Finding`."""
+def claim(
+    name: str, *, paper: str, source: str, printed: str, exact: str = "", chapter: str = "", missing: str = ""
+) -> Callable:
+    """Register a check: a function without arguments that returns a `Finding`.
+
+    Args:
+        missing: what the check would read and is not there, with the command that makes it; the claim is open until
+            this is empty. The rest as in `Claim`.
+    """
 
     def register(check: Callable[[], Finding]) -> Callable[[], Finding]:
-        _register(Claim(name, paper, source, printed, exact, chapter, "", check))
+        _register(Claim(name, paper, source, printed, exact, chapter, missing, None if missing else check))
         return check
 
     return register

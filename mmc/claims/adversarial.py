@@ -14,11 +14,11 @@ from mmc import attacked, lab
 from mmc.attacks import WORST
 from mmc.catalogue import Job
 from mmc.catalogue.adversarial import jobs
-from mmc.claims import Finding, claim, open_claim
+from mmc.claims import Finding, claim
 from mmc.claims.white_box import lead, papers, points
 from mmc.experiments import outcome
 from mmc.lab import Record
-from mmc.shares import paired_difference
+from mmc.shares import deviations, paired_difference
 
 COMMAND = "`mmc sweep adversarial-training --scale laptop`"
 THREAT = "L-inf 8/255"
@@ -87,13 +87,13 @@ def overstatement(record: Record, beyond: str) -> tuple[float, float]:
 
 
 def needed(disagreement: float, difference: float) -> int:
-    """How many images it takes until a paired difference exceeds the half-width of its interval (1.96 deviations).
+    """How many images it takes until a paired difference exceeds the half-width of its interval.
 
     Args:
         disagreement: share of the images on which only one of the two stands, in (0, 1].
         difference: of the two accuracies, not zero.
     """
-    return int(np.ceil(1.96**2 * (disagreement - difference**2) / difference**2))
+    return int(np.ceil(deviations() ** 2 * (disagreement - difference**2) / difference**2))
 
 
 @dataclass(frozen=True)
@@ -176,17 +176,15 @@ TOLD: Sequence[_Told] = (
 
 def _register() -> None:
     for told in TOLD:
-        about = {
-            "paper": "MMC",
-            "source": "our measurement at laptop scale of the claim that MMC goes with adversarial training",
-            "printed": told.printed,
-            "chapter": "adversarial-training",
-        }
-        if pairs(told.judged_by):
-            claim(told.name, **about)(lambda told=told: told.check(pairs(told.judged_by)))
-        else:
-            wanted = " and ".join(f"`{queue()[loss, 'N-FGSM'].spec.place}`" for loss in ("MMC", "SCE"))
-            open_claim(told.name, missing=f"The records {wanted}: {COMMAND}.", **about)
+        wanted = " and ".join(f"`{queue()[loss, 'N-FGSM'].spec.place}`" for loss in ("MMC", "SCE"))
+        claim(
+            told.name,
+            paper="MMC",
+            source="our measurement at laptop scale of the claim that MMC goes with adversarial training",
+            printed=told.printed,
+            chapter="adversarial-training",
+            missing="" if pairs(told.judged_by) else f"The records {wanted}: {COMMAND}.",
+        )(lambda told=told: told.check(pairs(told.judged_by)))
 
 
 _register()

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmc import lab
 from mmc.attacks.verdicts import Attacked
-from mmc.claims import Finding, claim, open_claim
+from mmc.claims import Finding, claim
 from mmc.claims.paper_scale import per_image
 from mmc.claims.white_box import points
 from mmc.experiments import outcome
@@ -85,17 +85,9 @@ def recorded(tag: str, *losses: str) -> bool:
 
 
 def _once(tag: str, name: str, **about: str) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
-    """Register a check where the records of MMC and SCE are there, else an open claim."""
-    about = {"paper": "MMC", "chapter": "distances"} | about
-
-    def register(check: Callable[[], Finding]) -> Callable[[], Finding]:
-        if recorded(tag, "mmc", "sce"):
-            return claim(name, **about)(check)
-        about.pop("exact", None)
-        open_claim(name, missing=f"Records of MNIST under {tag}, laptop scale: {COMMAND}.", **about)
-        return check
-
-    return register
+    """Register a check of the records of MMC and SCE, open until both are there."""
+    missing = "" if recorded(tag, "mmc", "sce") else f"Records of MNIST under {tag}, laptop scale: {COMMAND}."
+    return claim(name, paper="MMC", chapter="distances", missing=missing, **about)
 
 
 def _scale(record: Record) -> str:

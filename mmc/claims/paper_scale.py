@@ -13,7 +13,7 @@ import numpy as np
 
 from mmc import lab
 from mmc.catalogue import Job, jobs, printed
-from mmc.claims import Finding, claim, open_claim
+from mmc.claims import Finding, claim
 from mmc.experiments import outcome
 from mmc.lab import Record
 from mmc.shares import paired_difference
@@ -87,12 +87,10 @@ def _waiting(
     chapter: str = "white-box",
 ) -> None:
     """Register a claim: with its check where that is written and every record is there, else as open."""
-    absent, about = missing(wanted), {"paper": "MMC", "source": source, "printed": statement, "chapter": chapter}
-    if check is not None and not absent:
-        claim(name, **about)(lambda: check([lab.read(lab.path(job.spec)) for job in wanted]))
-    else:
-        words = [absent or "A check that reads the records, which are there.", besides]
-        open_claim(name, missing=" ".join(filter(None, words)), **about)
+    absent = missing(wanted) or ("" if check else "A check that reads the records, which are there.")
+    lacks = f"{absent} {besides}".strip() if absent else ""
+    register = claim(name, paper="MMC", source=source, printed=statement, chapter=chapter, missing=lacks)
+    register(lambda: check([lab.read(lab.path(job.spec)) for job in wanted]))
 
 
 def _nets(experiment: str, *losses: str, tag: str = "", data: str = "cifar10-resnet32") -> list[Job]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sympy as sp
 
+from mmc.theory.distances import noise_accuracy
+
 
 def margin_inner(margin: sp.Expr, slope: sp.Expr, radius: sp.Expr) -> sp.Expr:
     """Largest cross-entropy of two classes in the ball: that of the margin less all that the ball can take from it.
@@ -107,4 +109,4 @@ def gaussian_robust(signal: sp.Expr, deviation: sp.Expr, reach: sp.Expr) -> sp.E
         deviation: s ||w||_2 > 0.
         reach: eps ||w||_1 >= 0.
     """
-    return (1 + sp.erf((signal - reach) / (sp.sqrt(2) * deviation))) / 2
+    return noise_accuracy(signal - reach, deviation)
