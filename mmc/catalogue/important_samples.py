@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mmc.catalogue.job import ADAM, RAMP, Job
+from mmc.catalogue.job import ADAM, CIFAR_CNN, RAMP, Job
 from mmc.lab import Evaluation, Spec
 from mmc.training.recipe import Recipe
 
@@ -31,7 +31,7 @@ PAPER = Recipe(
     precision="bf16",
 )
 
-#: The three experiments. `ours` is the strongest suite that a laptop can afford; AutoAttack is left to a GPU.
+#: By scale; a laptop has two data sets. `ours` is the strongest suite that it can afford; AutoAttack is left to a GPU.
 BASES = {
     "smoke": Spec(
         "important-samples",
@@ -57,6 +57,15 @@ BASES = {
         variant=(("train_size", 6_000),),
         evaluation=Evaluation(suite=("pgd50-ce-8", "ours"), radii=(0.2,), num_attacked=200, margins=500),
     ),
+    # The same network and as many minutes of one core: 20,000 images of CIFAR-10, ten epochs, the usual radius.
+    "laptop-cifar10": CIFAR_CNN.with_changes(
+        experiment="important-samples",
+        backbone_options=(),
+        rule_options=(("epsilon", 8 / 255), ("step_size", 2 / 255), RAMP),
+        epochs=10,
+        variant=(("train_size", 20_000),),
+        evaluation=Evaluation(suite=("pgd50-ce-8", "ours"), radii=(8 / 255,), num_attacked=500, margins=500),
+    ),
     "gpu": Spec(
         "important-samples",
         "gpu",
@@ -74,19 +83,19 @@ BASES = {
 }
 
 
-def spec_of(scale: str, rule: str, **options: float) -> Spec:
+def spec_of(base: str, rule: str, **options: float) -> Spec:
     """One network of the experiment.
 
     Args:
-        scale: a key of `BASES`.
+        base: a key of `BASES`.
         rule: one of `RULES`.
         options: of the rule, beside radius and step.
     """
-    base = BASES[scale]
-    given = dict(base.rule_options)
+    spec = BASES[base]
+    given = dict(spec.rule_options)
     if rule == "MMA":
         given |= {name: round(MMA_REACH * given[name], 6) for name in ("epsilon", "step_size")}
-    return base.with_changes(rule=rule, rule_options=tuple((given | options).items()))
+    return spec.with_changes(rule=rule, rule_options=tuple((given | options).items()))
 
 
 def _lightly(spec: Spec) -> Spec:
@@ -97,7 +106,9 @@ def _lightly(spec: Spec) -> Spec:
 def jobs(scale: str) -> list[Job]:
     """Every rule, then SOVR at other settings. A second seed tells how much is chance, and AT's picks images."""
     seeds = {"smoke": (0,), "laptop": (0, 1), "gpu": (0, 1, 2)}[scale]
+    colors = [(rule, (0, 1) if rule == "AT" else (0,)) for rule in RULES] if scale == "laptop" else []
     return [
         *(Job(spec_of(scale, rule), seeds) for rule in RULES),
         *(Job(_lightly(spec_of(scale, "SOVR", share=share, weight=weight)), (0,)) for share, weight in SETTINGS),
+        *(Job(spec_of("laptop-cifar10", rule), few) for rule, few in colors),
     ]
