@@ -176,6 +176,42 @@ def test_revisions_count_up_and_give_reasons() -> None:
     assert all(len(r.reason) > 20 for r in revisions.REVISIONS)
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SCALES), st.integers(1, 5000), st.sets(st.integers(0, 3), min_size=1)), max_size=3
+    ),
+    st.booleans(),
+)
+def test_what_made_some_records_is_told_once_each(drawn: list[tuple[str, int, set[int]]], attacked: bool) -> None:
+    """Every answer of every record is in it, none twice, and images under attack only where there was one."""
+    found = [
+        Record(
+            SPEC.with_changes(
+                scale=scale, evaluation=Evaluation((0.1,) if attacked else (), num_attacked=count if attacked else 1000)
+            ),
+            DATA,
+            tuple(
+                {"seed": seed, "made": {"hardware": f"machine {seed % 2}", "commit": f"c{seed}"}}
+                for seed in sorted(seeds)
+            ),
+        )
+        for scale, count, seeds in drawn
+    ]
+    said = lab.made(*found)
+    if not found:
+        assert said == "nothing is recorded yet"
+        return
+    parts = said.split("; ")
+    assert len(set(parts)) == len(parts) and lab.made(*found, *found) == said
+    assert ("under attack" in said) == attacked
+    assert lab.made(*found, between="\n").splitlines() == parts
+    for record in found:
+        assert record.spec.scale in parts[0] and ", ".join(map(str, record.seeds)) in said
+        assert all(machine in parts for machine in record.made("hardware"))
+        assert all(commit in parts[-1] for commit in record.made("commit"))
+        assert not attacked or f"{record.spec.evaluation.num_attacked:,}" in parts[1]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

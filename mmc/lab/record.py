@@ -98,6 +98,27 @@ class Record:
         return dumps(content)
 
 
+def made(*records: Record, between: str = "; ") -> str:
+    """What made some records, in words for a reader: scale, attacked images, seeds, hardware, commits.
+
+    Where the records differ, each distinct answer stands once, in their order.
+    """
+
+    def each(answers: Iterable[object]) -> str:
+        return " or ".join(dict.fromkeys(map(str, answers)))
+
+    attacked = [record.spec.evaluation.num_attacked for record in records]
+    counted = all(record.spec.evaluation.suite or record.spec.evaluation.epsilons for record in records)
+    said = [
+        f"{each(record.spec.scale for record in records)} scale",
+        f"n = {each(f'{count:,}' for count in attacked)} test images under attack" if counted else "",
+        f"seeds {each(', '.join(map(str, record.seeds)) for record in records)}",
+        *dict.fromkeys(machine for record in records for machine in record.made("hardware")),
+        f"commit {', '.join(dict.fromkeys(commit for record in records for commit in record.made('commit')))}",
+    ]
+    return between.join(filter(None, said)) if records else "nothing is recorded yet"
+
+
 def dumps(content: Any) -> str:
     """Plain values as the JSON text of a file among the records; a list of plain values stands on one line."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
