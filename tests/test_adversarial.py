@@ -19,7 +19,7 @@ def made(spec: lab.Spec, seed: int, **left: int) -> dict:
     """A run in which the first images stand, as many as are given for the paper's attack, AutoAttack and ours."""
     slugs = {
         f"{adversarial.papers(spec.loss)}-8": left["papers"],
-        **dict.fromkeys(adversarial.SUITE, left["ours"]),
+        **dict.fromkeys([f"{slug}-8" for slug in adversarial.SUITE], left["ours"]),
         "autoattack-8": left["auto"],
     }
     count = torch.arange(IMAGES)

@@ -14,18 +14,18 @@ from mmc import attacked, lab
 from mmc.attacks import WORST
 from mmc.catalogue import Job
 from mmc.catalogue.adversarial import jobs
-from mmc.claims import Finding, claim
+from mmc.claims import Finding, claim, white_box
 from mmc.claims.white_box import lead, papers, points
 from mmc.experiments import outcome
 from mmc.lab import Record
 from mmc.shares import deviations, paired_difference
 
 COMMAND = "`mmc sweep adversarial-training --scale laptop`"
-THREAT = "L-inf 8/255"
+RADIUS = 8 / 255
 #: What is read of each record, in the order of a table: the paper's PGD-50, the standard ensemble, ours, and all.
 PAPERS, AUTO, OURS = "the paper's PGD-50", "AutoAttack", "ours"
 READ = (PAPERS, AUTO, OURS, WORST)
-SUITE = ("margin-pgd-8", "apgd-targets-8", "apgd-targets-dlr-8")
+SUITE = ("margin-pgd", "apgd-targets", "apgd-targets-dlr")
 #: The undefended twin: another network, a ResNet-32, with standard training.
 TWIN = "cifar10-resnet32-mmc"
 
@@ -62,18 +62,8 @@ def _both(rule: str) -> set[Key]:
 
 def standing(record: Record, what: str) -> np.ndarray:
     """Which images stand, seeds by images, under one of `READ`, or `clean`."""
-    rows = []
-    for run in record.runs:
-        found = outcome(run)
-        if what == WORST:
-            stands = found.worst[THREAT]
-        elif what == "clean":
-            stands = found.clean
-        else:
-            slugs = {AUTO: ("autoattack-8",), OURS: SUITE}.get(what, (f"{papers(record.spec.loss)}-8",))
-            stands = np.all([found.attacks[slug].correct.numpy() for slug in slugs], axis=0)
-        rows.append(np.asarray(stands))
-    return np.array(rows)
+    attacks = {AUTO: ("autoattack",), OURS: SUITE, PAPERS: (papers(record.spec.loss),)}.get(what, (what,))
+    return np.all([white_box.standing(record, attack, RADIUS) for attack in attacks], axis=0)
 
 
 def excess(record: Record, beyond: str) -> np.ndarray:
@@ -140,7 +130,7 @@ def overstated(found: dict[str, tuple[Record, Record]]) -> Finding:
 def compatible(found: dict[str, tuple[Record, Record]]) -> Finding:
     """In the worst case, does MMC keep at least five times what an undefended twin keeps?"""
     kept = {rule: standing(mmc, WORST).mean() for rule, (mmc, _) in found.items()}
-    without = attacked.left(TWIN, 8 / 255)[WORST].double().mean().item()
+    without = attacked.left(TWIN, RADIUS)[WORST].double().mean().item()
     told = ", ".join(f"{share:.1%} with {rule}" for rule, share in kept.items())
     return Finding(
         printed=all(bool(share > max(5 * without, 0.05)) for share in kept.values()),

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmc import lab
 from mmc.attacks import WORST
+from mmc.attacks.preset import radius as radius_in_words
 from mmc.catalogue import printed
 from mmc.claims import Finding, claim
 from mmc.experiments import outcome
@@ -38,17 +39,23 @@ def papers(loss: str, kind: str = "un", steps: int = 50) -> str:
 
 
 def standing(record: Record, attack: str, radius: float) -> np.ndarray:
-    """Which images stand, seeds by images, under one attack or under all of them, `WORST`.
+    """Which images stand, seeds by images: under one attack, under all of them, `WORST`, or as they are, `clean`.
 
     Args:
         record: of a network that was attacked by name.
         attack: a preset's slug without its radius.
         radius: in L-inf.
     """
+    words = radius_in_words(radius)
     rows = []
     for run in record.runs:
         found = outcome(run)
-        stands = found.worst[f"L-inf {radius:g}"] if attack == WORST else found.attacks[f"{attack}-{radius:g}"].correct
+        if attack == WORST:
+            stands = found.worst[f"L-inf {words}"]
+        else:
+            stands = (
+                found.clean if attack == "clean" else found.attacks[f"{attack}-{words.removesuffix('/255')}"].correct
+            )
         rows.append(stands.numpy())
     return np.array(rows)
 
