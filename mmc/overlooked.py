@@ -13,6 +13,8 @@ from mmc.attacks.verdicts import Verdicts
 from mmc.lab import Record
 
 PATTERN = "important-samples/laptop/mnist-*.json"
+#: The same rules on color images.
+COLORS = "important-samples/laptop/cifar10-*.json"
 #: Rules that weight the loss of single images, and the attack by which they were first judged.
 WEIGHTING, USUAL = ("GAIRAT", "MAIL", "EWAT", "MART"), "pgd50-ce"
 #: SOVR's share and weight where nothing else is said.
