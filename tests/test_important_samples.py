@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch import nn
 
-from mmc import catalogue, experiments, lab
+from mmc import catalogue, claims, experiments, lab
 from mmc import overlooked as read
 from mmc.attacks.verdicts import mask_of
 from mmc.catalogue import important_samples as plan
+from mmc.claims import important_samples as told
 from mmc.data import Dataset, Split
 from mmc.dip import dip, dip_p_value
 from mmc.margins import PARTS, margins_of
@@ -149,9 +150,11 @@ def test_every_rule_runs_from_spec_to_record(tmp_path, monkeypatch) -> None:
         assert (read.margins(record, kind="adversarial") <= read.margins(record, kind="clean") + 0.5).mean() > 0.8
 
 
-@pytest.mark.parametrize("scale", lab.SCALES)
-def test_one_recipe_for_all_rules(scale: str) -> None:
-    specs = [job.spec for job in catalogue.jobs("important-samples", scale)]
+@pytest.mark.parametrize(
+    ("scale", "data"), [("smoke", "digits"), ("laptop", "mnist"), ("laptop", "cifar10"), ("gpu", "cifar10")]
+)
+def test_one_recipe_for_all_rules(scale: str, data: str) -> None:
+    specs = [job.spec for job in catalogue.jobs("important-samples", scale) if job.spec.dataset == data]
     assert len({spec.place for spec in specs}) == len(specs)
     assert len({(spec.recipe, spec.dataset, spec.backbone, spec.variant, spec.loss) for spec in specs}) == 1
     assert {spec.rule for spec in specs} == set(plan.RULES) <= set(RULES)
@@ -160,7 +163,7 @@ def test_one_recipe_for_all_rules(scale: str) -> None:
 
 
 def recorded() -> list[lab.Record]:
-    return lab.load(read.PATTERN)
+    return [*lab.load(read.PATTERN), *lab.load(read.COLORS)]
 
 
 def test_the_records_agree_with_themselves() -> None:
@@ -183,6 +186,28 @@ def test_records_are_from_clean_commits_and_of_specs_in_the_catalogue() -> None:
     for record in recorded():
         assert record.spec == listed[record.spec.place].spec
         assert not [commit for commit in record.made("commit") if "+" in commit or commit == "unknown"]
+
+
+@pytest.mark.parametrize("claim", ["weighting-falls", "sovr-robust"])
+def test_a_claim_on_color_images_is_the_one_on_digits_read_from_other_records(
+    claim: str, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the digits' records in place of the others both say the same; their correction names other rules."""
+    for file in (lab.folder() / "important-samples" / "laptop").glob("mnist-*.json"):
+        place = tmp_path / "important-samples" / "laptop" / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+    monkeypatch.setenv(lab.RECORDS, str(tmp_path))
+    monkeypatch.setattr(told, "COLORS", read.PATTERN)
+    one, other = (claims.check(name) for name in (f"{claim}-laptop", f"{claim}-colors-laptop"))
+    assert one.printed == other.printed and one.evidence == other.evidence
+    assert "MNIST" in one.evidence and r"\epsilon = 0.2$" in one.evidence
+
+
+def test_what_is_not_recorded_on_color_images_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(lab.RECORDS, str(tmp_path))
+    missing = told._no_colors()
+    assert all(rule in missing for rule in plan.RULES) and told.COMMAND in missing
 
 
 @given(st.lists(st.tuples(st.floats(-3, 3), st.booleans()), min_size=2).filter(lambda v: len({b for _, b in v}) == 2))
