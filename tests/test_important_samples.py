@@ -205,9 +205,12 @@ def test_a_claim_on_color_images_is_the_one_on_digits_read_from_other_records(
 
 
 def test_what_is_not_recorded_on_color_images_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [job for job in catalogue.jobs("important-samples", "laptop") if job.spec.dataset == "cifar10"]
     monkeypatch.setenv(lab.RECORDS, str(tmp_path))
-    missing = told._no_colors()
-    assert all(rule in missing for rule in plan.RULES) and told.COMMAND in missing
+    said = told.missing(wanted, "The small CNNs")
+    assert all(f"`{job.spec.place}`" in said for job in wanted)
+    assert {job.spec.rule for job in wanted} == set(plan.RULES)
+    assert said.endswith("`mmc sweep important-samples --scale laptop`.")
 
 
 @given(st.lists(st.tuples(st.floats(-3, 3), st.booleans()), min_size=2).filter(lambda v: len({b for _, b in v}) == 2))

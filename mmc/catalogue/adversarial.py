@@ -13,7 +13,7 @@ from mmc.lab import Evaluation, Spec
 
 #: Losses that are put beside SCE, those the question is about first.
 LOSSES = ("SCE", "MMC", "HE", "Label smoothing")
-#: Of the weights, over about as many steps as one over what is missing to 1.
+#: How much of the averaged weights each step keeps: an average over about 200 steps.
 AVERAGE = 0.995
 
 

@@ -44,8 +44,7 @@ BASES = {
         recipe=Recipe(epochs=25, batch_size=128, optimizer="adam", learning_rate=1e-3),
         evaluation=Evaluation(suite=("pgd50-ce-8", "ours"), radii=(0.1,), num_attacked=300, margins=500),
     ),
-    # 6,000 images, eight epochs, two thirds of the usual radius: what nine networks cost in a few minutes of one
-    # core.
+    # 6,000 images, eight epochs, two thirds of the usual radius: what nine networks cost in minutes of one core.
     "laptop": Spec(
         "important-samples",
         "laptop",
@@ -106,9 +105,9 @@ def _lightly(spec: Spec) -> Spec:
 def jobs(scale: str) -> list[Job]:
     """Every rule, then SOVR at other settings. A second seed tells how much is chance, and AT's picks images."""
     seeds = {"smoke": (0,), "laptop": (0, 1), "gpu": (0, 1, 2)}[scale]
-    colors = [(rule, (0, 1) if rule == "AT" else (0,)) for rule in RULES] if scale == "laptop" else []
+    colors = RULES if scale == "laptop" else ()
     return [
         *(Job(spec_of(scale, rule), seeds) for rule in RULES),
         *(Job(_lightly(spec_of(scale, "SOVR", share=share, weight=weight)), (0,)) for share, weight in SETTINGS),
-        *(Job(spec_of("laptop-cifar10", rule), few) for rule, few in colors),
+        *(Job(spec_of("laptop-cifar10", rule), seeds if rule == "AT" else (0,)) for rule in colors),
     ]

@@ -9,7 +9,9 @@ import numpy as np
 
 from mmc import lab, reported
 from mmc.attacks import WORST
+from mmc.catalogue import jobs
 from mmc.claims import Finding, claim
+from mmc.claims.paper_scale import missing
 from mmc.claims.white_box import lead, papers, points, standing
 from mmc.lab import Record
 
@@ -109,12 +111,6 @@ def linear_layer_laptop() -> Finding:
     )
 
 
-def _missing() -> str:
-    absent = [(count, loss) for count in (10, 100) for loss in LOSSES if (count, loss) not in classes()]
-    named = ", ".join(f"{loss} with {count} classes" for count, loss in absent)
-    return f"Small CNNs on CIFAR, {named}: `mmc sweep architectures --scale laptop`." if absent else ""
-
-
 @claim(
     "classes-laptop",
     paper="MMC",
@@ -122,7 +118,7 @@ def _missing() -> str:
     printed="MMC keeps more than SCE on ten classes and on a hundred, under the paper's untargeted PGD-50 and in the "
     r"worst case of three attacks (CIFAR-10 and CIFAR-100, small CNN, $\epsilon = 2/255$).",
     chapter="depth",
-    missing=_missing(),
+    missing=missing([job for job in jobs("architectures", "laptop") if job.spec.backbone == "cnn"], "The small CNNs"),
 )
 def classes_laptop() -> Finding:
     found, told, beyond = classes(), [], []

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmc import lab
 from mmc.attacks.preset import radius
-from mmc.catalogue.important_samples import RULES
+from mmc.catalogue import jobs
 from mmc.claims import Finding, claim, open_claim
+from mmc.claims.paper_scale import missing
 from mmc.lab import Record
 from mmc.overlooked import (
     COLORS,
@@ -31,7 +31,10 @@ from mmc.overlooked import (
 #: A difference is taken for real if chance alone would give one as large in fewer cases than this.
 LEVEL = 0.01
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
-COMMAND = "mmc sweep important-samples --scale laptop"
+#: Which networks on color images are not recorded yet; empty where all are.
+NO_COLORS = missing(
+    [job for job in jobs("important-samples", "laptop") if job.spec.dataset == "cifar10"], "The small CNNs"
+)
 
 
 def _made(record: Record) -> str:
@@ -47,13 +50,6 @@ def _laptop(name: str, what: str, printed: str, exact: str = "", missing: str = 
     return claim(
         name, paper="SOVR", source=source, printed=printed, exact=exact, chapter="important-samples", missing=missing
     )
-
-
-def _no_colors() -> str:
-    """Which rules are not recorded on CIFAR-10, and the command; empty where all are."""
-    there = {record.spec.rule for record in lab.load(COLORS)}
-    absent = [rule for rule in RULES if rule not in there]
-    return f"Small CNNs on CIFAR-10 under {', '.join(absent)}: `{COMMAND}`." if absent else ""
 
 
 @_laptop(
@@ -208,7 +204,7 @@ def sovr_robust(found: dict[str, Record], *over: str) -> Finding:
     "As `weighting-falls-laptop`, on CIFAR-10: PGD overlooks more under each of GAIRAT, MAIL, EWAT and MART than under"
     " AT.",
     exact="It is so under GAIRAT and under MAIL, the two with the smallest logits.",
-    missing=_no_colors(),
+    missing=NO_COLORS,
 )
 def weighting_falls_colors_laptop() -> Finding:
     return weighting_falls(records(COLORS))
@@ -220,7 +216,7 @@ def weighting_falls_colors_laptop() -> Finding:
     "As `sovr-robust-laptop`, on CIFAR-10: in the worst case of four attacks more test images stand under SOVR than"
     " under GAIRAT, MAIL, EWAT and MART.",
     exact="More stand than under GAIRAT and under MAIL.",
-    missing=_no_colors(),
+    missing=NO_COLORS,
 )
 def sovr_robust_colors_laptop() -> Finding:
     return sovr_robust(records(COLORS), "GAIRAT", "MAIL")

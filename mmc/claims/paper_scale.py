@@ -35,14 +35,19 @@ def needed(experiment: str, *slugs: str) -> list[Job]:
     return [_queue()[f"{experiment}/gpu/{slug}"] for slug in slugs]
 
 
-def missing(wanted: Sequence[Job]) -> str:
-    """Which records are not there yet, and the commands that make them; empty where none is missing."""
+def missing(wanted: Sequence[Job], what: str = "The records") -> str:
+    """Which records are not there yet, and the commands that make them; empty where none is missing.
+
+    Args:
+        wanted: the jobs behind the records.
+        what: a word for the records, with which the sentence begins.
+    """
     absent = [job for job in wanted if not lab.path(job.spec).exists()]
     if not absent:
         return ""
     named = ", ".join(f"`{job.spec.place}` (seeds {', '.join(map(str, job.seeds))})" for job in absent)
-    commands = dict.fromkeys(f"`mmc sweep {job.spec.experiment} --scale gpu`" for job in absent)
-    return f"The records {named}: {' and '.join(commands)}."
+    commands = dict.fromkeys(f"`mmc sweep {job.spec.experiment} --scale {job.spec.scale}`" for job in absent)
+    return f"{what} {named}: {' and '.join(commands)}."
 
 
 def per_image(record: Record, column: str) -> np.ndarray:
