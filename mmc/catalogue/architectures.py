@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mmc.catalogue.job import CIFAR_CNN, CIFAR_NET, DIGITS_NET, FEW_MNIST, Job
+from mmc.catalogue.job import CIFAR_VGG, CIFAR_NET, DIGITS_NET, FEW_MNIST, Job
 from mmc.catalogue.white_box import CELLS, RIVALS, SUITE
 from mmc.lab import Evaluation
 
@@ -15,11 +15,10 @@ SHALLOW = FEW_MNIST.with_changes(
     experiment="architectures",
     evaluation=Evaluation(suite=("pgd50-own-center-8", "pgd50-ce-8", "margin-pgd-8"), radii=(0.1,), num_attacked=200),
 )
-#: Ten classes and a hundred, one small CNN; 100 centers need 99 dimensions.
-CLASSES = CIFAR_CNN.with_changes(
+#: Ten classes and a hundred, one network.
+CLASSES = CIFAR_VGG.with_changes(
     experiment="architectures",
-    feature_dim=128,
-    evaluation=dataclasses.replace(SHALLOW.evaluation, radii=(2 / 255, 8 / 255)),
+    evaluation=dataclasses.replace(SHALLOW.evaluation, radii=(2 / 255, 8 / 255), num_attacked=500),
 )
 
 

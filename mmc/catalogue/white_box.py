@@ -6,6 +6,7 @@ from mmc.catalogue.job import (
     CIFAR_AT,
     CIFAR_AT_TARGETED,
     CIFAR_NET,
+    CIFAR_VGG,
     DIGITS_AT,
     DIGITS_NET,
     MNIST_AT,
@@ -27,6 +28,7 @@ CELLS = 9.0
 
 def jobs(scale: str) -> list[Job]:
     """Table 1: each loss under the paper's attacks, each objective in turn, and under ours."""
+    others = [loss for loss in PAPER_LOSSES if loss not in RIVALS]
     if scale == "smoke":
         evaluation = Evaluation(suite=("quick",), radii=(0.1,), num_attacked=60)
         base = DIGITS_NET.with_changes(experiment="white-box", evaluation=evaluation)
@@ -37,7 +39,11 @@ def jobs(scale: str) -> list[Job]:
     if scale == "laptop":
         evaluation = Evaluation(suite=SUITE, radii=MNIST_RADII, num_attacked=500)
         mnist = MNIST_NET.with_changes(experiment="white-box", evaluation=evaluation)
+        colors = CIFAR_VGG.with_changes(
+            experiment="white-box", evaluation=Evaluation(suite=(*SUITE, "autoattack"), num_attacked=500)
+        )
         return [
+            *(Job(colors.with_changes(loss=loss), (0,), CELLS) for loss in (*RIVALS, *others)),
             *(Job(mnist.with_changes(loss=loss), (0, 1, 2)) for loss in PAPER_LOSSES),
             *(Job(mnist.with_changes(loss=loss, **MNIST_AT), (0, 1)) for loss in RIVALS),
         ]
@@ -46,7 +52,6 @@ def jobs(scale: str) -> list[Job]:
     hundred = cifar.with_changes(dataset="cifar100", feature_dim=128)  # 100 centers need 99 dimensions
     digits = cifar.with_changes(dataset="mnist", recipe=PAPER_MNIST, radii=MNIST_RADII)
     trained = MNIST_AT | {"recipe": PAPER_MNIST}
-    others = [loss for loss in PAPER_LOSSES if loss not in RIVALS]
     return [
         *(Job(cifar.with_changes(loss=loss), (0, 1, 2), CELLS) for loss in (*RIVALS, *others)),
         *(Job(cifar.with_changes(loss=loss, **CIFAR_AT), (0, 1), CELLS) for loss in RIVALS),

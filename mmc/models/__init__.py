@@ -12,13 +12,14 @@ from torch import nn
 
 from mmc.models.base import Classifier, Normalize
 from mmc.models.resnet import preact_resnet18, resnet_v1, resnet_v2
-from mmc.models.small import cnn, mlp
+from mmc.models.small import cnn, mlp, vgg8
 
 #: Networks by name: each maps (shape, feature_dim, mean, std) to a module from images to features. The paper's
 #: "ResNet-32" may be either of two: version 1 with 32 layers, or what its published command builds, 47 of version 2.
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "cnn": cnn,
+    "vgg8": vgg8,
     "resnet8": resnet_v1(8),
     "resnet20": resnet_v1(20),
     "resnet32": resnet_v1(32),
@@ -58,4 +59,4 @@ def build_backbone(
         raise ValueError(f"network {name!r}: {error}") from error
 
 
-__all__ = ["BACKBONES", "Classifier", "Normalize", "build_backbone", "cnn", "mlp"]
+__all__ = ["BACKBONES", "Classifier", "Normalize", "build_backbone", "cnn", "mlp", "vgg8"]
