@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mmc.catalogue.job import CIFAR_VGG, CIFAR_NET, DIGITS_NET, FEW_MNIST, Job
+from mmc.catalogue.job import CIFAR_NET, CIFAR_VGG, DIGITS_NET, FEW_MNIST, Job
 from mmc.catalogue.white_box import CELLS, RIVALS, SUITE
 from mmc.lab import Evaluation
 
