@@ -59,7 +59,7 @@ class Plan:
     Attributes:
         measured: how many seeds the records hold already.
         tasks: what is left.
-        stale: records that no longer fit, by place, with the reason; their tasks are not in `tasks`.
+        stale: records that no longer fit, by place, with the reason; `tasks` leaves them out unless told otherwise.
     """
 
     measured: int
@@ -67,8 +67,13 @@ class Plan:
     stale: dict[str, str]
 
 
-def plan(jobs: Iterable[Job]) -> Plan:
-    """What is measured, what is left, and what is stale."""
+def plan(jobs: Iterable[Job], replaced: bool = False) -> Plan:
+    """What is measured, what is left, and what is stale.
+
+    Args:
+        jobs: a catalogue's.
+        replaced: plan as if stale records were put aside already: their tasks are in `tasks` too.
+    """
     measured, tasks, stale = 0, [], {}
     for job in jobs:
         try:
@@ -76,8 +81,9 @@ def plan(jobs: Iterable[Job]) -> Plan:
             if held is not None and held.spec != job.spec:
                 raise lab.StaleRecordError(f"{job.spec.place}.json was made from another spec")
         except lab.StaleRecordError as error:
-            stale[job.spec.place] = str(error)
-            continue
+            stale[job.spec.place], held = str(error), None
+            if not replaced:
+                continue
         seeds = held.seeds if held else ()
         measured += sum(seed in seeds for seed in job.seeds)
         # The second network of a kind adds half of what the first one did, the third a third.
@@ -98,7 +104,8 @@ def discard_stale(jobs: Iterable[Job]) -> list[str]:
 def slots(workers: int | None = None, per_gpu: int = 1) -> list[dict[str, str]]:
     """The environment of each run that may go on at once.
 
-    On GPUs: `per_gpu` runs on each. Without one: as many runs as cores, or `workers`, which share the cores evenly.
+    On GPUs: `per_gpu` runs on each. Without one: as many runs as cores, or `workers`, which share the cores evenly; a
+    run takes no more threads than OMP_NUM_THREADS allows, so two sweeps can share a machine.
 
     Raises:
         ValueError: fewer than one.
@@ -113,7 +120,11 @@ def slots(workers: int | None = None, per_gpu: int = 1) -> list[dict[str, str]]:
         places = [{"CUDA_VISIBLE_DEVICES": name} for _ in range(per_gpu) for name in named[:gpus]]
         return places[:workers]
     workers = workers or processes.cores()
-    return [{"OMP_NUM_THREADS": str(max(1, processes.cores() // workers))}] * workers
+    threads = max(1, processes.cores() // workers)
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    if allowed.isdecimal() and int(allowed) > 0:
+        threads = min(threads, int(allowed))
+    return [{"OMP_NUM_THREADS": str(threads)}] * workers
 
 
 class _Runner:

@@ -154,6 +154,9 @@ def test_stale_records_are_named_and_run_again_only_when_told(recorded: None) ->
     said = mmc("sweep", "tiny").output
     assert "2 runs recorded, 0 to run" in said and "its schema is 1" in said and "--replace-stale" in said
     assert "stale" in mmc("records", "list").output
+    dry = mmc("sweep", "tiny", "--replace-stale", "--dry-run").output
+    assert "2 runs recorded, 2 to run" in dry and dry.count(" seed ") == 2
+    assert '"schema": 1' in file.read_text(), "a dry run moves nothing"
     said = mmc("sweep", "tiny", "--replace-stale").output
     assert "stale, put aside" in said and "2 done" in said
     assert lab.read(file).seeds == (0, 1)
@@ -182,8 +185,12 @@ def test_slots_share_the_cores_or_the_gpus(monkeypatch: pytest.MonkeyPatch) -> N
     import torch
 
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert slots() == [{"OMP_NUM_THREADS": "1"}] * 8
     assert slots(3) == [{"OMP_NUM_THREADS": "2"}] * 3
+    for allowed, taken in (("1", "1"), ("4", "2"), ("none", "2")):
+        monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+        assert slots(3) == [{"OMP_NUM_THREADS": taken}] * 3
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert [s["CUDA_VISIBLE_DEVICES"] for s in slots(per_gpu=2)] == ["0", "1", "0", "1"]

@@ -69,14 +69,14 @@ def sweep(
         if listed or catalogue is None:
             return _list(shelf)
         jobs = shelf.jobs(catalogue, scale)
-        if replace_stale:
+        if replace_stale and not dry_run:
             for place in discard_stale(jobs):
                 say(f"{place}: stale, put aside")
-        todo = plan(jobs)
+        todo = plan(jobs, replaced=replace_stale)
         say(f"{catalogue} at {scale} scale: {todo.measured} runs recorded, {len(todo.tasks)} to run")
         for reason in todo.stale.values():
             say(reason)
-        if todo.stale:
+        if todo.stale and not replace_stale:
             say("Stale records are left alone; --replace-stale puts them aside and runs them again.")
         tasks, until = todo.tasks, None
         if budget is not None:
