@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 
@@ -36,6 +38,15 @@ def test_entry_is_complete(name):
     assert bool(entry.check) != bool(entry.missing), "a claim has a check, or says what is missing"
     if entry.chapter:
         assert entry.chapter in Project.find().chapters()
+
+
+def test_order_of_the_ledger_does_not_hang_on_what_was_imported_first():
+    backward = "".join(f"import mmc.claims.{topic}\n" for topic in claims.TOPICS[::-1])
+    tell = "from mmc import claims\nprint(*claims.ledger(), sep='\\n')"
+    told = subprocess.run([sys.executable, "-c", backward + tell], capture_output=True, text=True, check=True).stdout
+    assert told.split() == list(LEDGER)
+    rooms = [entry.module.rsplit(".", 1)[-1] for entry in LEDGER.values()]
+    assert [room for room, _ in itertools.groupby(rooms)] == list(claims.TOPICS)
 
 
 @pytest.mark.parametrize("name", SETTLED)

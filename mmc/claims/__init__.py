@@ -8,6 +8,7 @@ verdict follows from it.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -78,6 +79,7 @@ class Claim:
         chapter: the notebook that treats it (its file name without ending), or empty.
         check: returns a Finding in a few seconds at most; None for an open claim.
         missing: what an open claim still needs: the experiment and the command that would run it.
+        module: the module that registered it: its room.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Claim:
     chapter: str = ""
     missing: str = ""
     check: Callable[[], Finding] | None = field(default=None, compare=False)
+    module: str = ""
 
 
 _REGISTRY: dict[str, Claim] = {}
@@ -97,6 +100,11 @@ def _register(entry: Claim) -> None:
     if entry.name in _REGISTRY:
         raise ValueError(f"claim {entry.name!r} is registered twice")
     _REGISTRY[entry.name] = entry
+
+
+def _room() -> str:
+    """The module that called the caller."""
+    return sys._getframe(2).f_globals["__name__"]
 
 
 def claim(
@@ -109,8 +117,10 @@ def claim(
             this is empty. The rest as in `Claim`.
     """
 
+    room = _room()
+
     def register(check: Callable[[], Finding]) -> Callable[[], Finding]:
-        _register(Claim(name, paper, source, printed, exact, chapter, missing, None if missing else check))
+        _register(Claim(name, paper, source, printed, exact, chapter, missing, None if missing else check, room))
         return check
 
     return register
@@ -118,14 +128,16 @@ def claim(
 
 def open_claim(name: str, *, paper: str, source: str, printed: str, missing: str, chapter: str = "") -> None:
     """Register a claim that cannot be checked yet, with what is missing."""
-    _register(Claim(name, paper, source, printed, "", chapter, missing))
+    _register(Claim(name, paper, source, printed, "", chapter, missing, module=_room()))
 
 
 def ledger() -> dict[str, Claim]:
-    """All claims by name, in the order of the book."""
-    for topic in TOPICS:
-        importlib.import_module(f"{__name__}.{topic}")
-    return dict(_REGISTRY)
+    """All claims by name, in the order of the rooms, whichever module was imported first."""
+    rooms = [importlib.import_module(f"{__name__}.{topic}").__name__ for topic in TOPICS]
+    known = sorted(
+        (entry for entry in _REGISTRY.values() if entry.module in rooms), key=lambda e: rooms.index(e.module)
+    )
+    return {entry.name: entry for entry in known}
 
 
 def check(name: str) -> Finding | None:

@@ -16,7 +16,7 @@ from mmc.claims.white_box import lead, papers, points, standing
 from mmc.lab import Record
 
 RADIUS = 0.1
-#: At which the small CNN on ten and on a hundred classes of color images is judged.
+#: At which the network on ten and on a hundred classes of color images is judged.
 COLOR_RADIUS = 2 / 255
 #: A network of eight layers as it is, and without a part.
 PARTS = {"whole": "", "without the linear layer": "-linear-false", "without batch norm": "-batch-norm-false"}
@@ -46,11 +46,11 @@ def parts() -> dict[tuple[str, str], Record]:
 
 
 def classes() -> dict[tuple[int, str], Record]:
-    """The small CNN by the number of classes and by loss, as far as it is recorded."""
+    """The VGG network by the number of classes and by loss, as far as it is recorded."""
     found = {}
     for count, data in ((10, "cifar10"), (100, "cifar100")):
         for loss in LOSSES:
-            for record in lab.load(f"architectures/laptop/{data}-cnn-{loss.lower()}-*.json"):
+            for record in lab.load(f"architectures/laptop/{data}-vgg8-{loss.lower()}.json"):
                 found[count, loss] = record
     return found
 
@@ -116,9 +116,9 @@ def linear_layer_laptop() -> Finding:
     paper="MMC",
     source="our measurement at laptop scale of the table of architectures",
     printed="MMC keeps more than SCE on ten classes and on a hundred, under the paper's untargeted PGD-50 and in the "
-    r"worst case of three attacks (CIFAR-10 and CIFAR-100, small CNN, $\epsilon = 2/255$).",
+    r"worst case of three attacks (CIFAR-10 and CIFAR-100, VGG of eight layers, $\epsilon = 2/255$).",
     chapter="depth",
-    missing=missing([job for job in jobs("architectures", "laptop") if job.spec.backbone == "cnn"], "The small CNNs"),
+    missing=missing([job for job in jobs("architectures", "laptop") if job.spec.backbone == "vgg8"], "The networks"),
 )
 def classes_laptop() -> Finding:
     found, told, beyond = classes(), [], []

@@ -15,10 +15,10 @@ from mmc.boundary import by_class
 from mmc.catalogue import Job, jobs
 from mmc.claims import Finding, claim, open_claim
 from mmc.claims.paper_scale import missing
+from mmc.data import TITLES
 from mmc.lab import Record, Spec
 
 PATTERN = "boundary/laptop/*.json"
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 #: What its publisher calls the classes that are used here, where they are no digits.
 CLASSES = {"cifar10": ("airplanes", "automobiles")}
 PLAIN = "SCE"

@@ -14,6 +14,7 @@ from mmc.attacks.preset import radius
 from mmc.catalogue import jobs
 from mmc.claims import Finding, claim, open_claim
 from mmc.claims.paper_scale import missing
+from mmc.data import TITLES
 from mmc.lab import Record
 from mmc.overlooked import (
     COLORS,
@@ -30,7 +31,6 @@ from mmc.overlooked import (
 
 #: A difference is taken for real if chance alone would give one as large in fewer cases than this.
 LEVEL = 0.01
-TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 #: Which networks on color images are not recorded yet; empty where all are.
 NO_COLORS = missing(
     [job for job in jobs("important-samples", "laptop") if job.spec.dataset == "cifar10"], "The small CNNs"

@@ -25,6 +25,8 @@ DATASETS: dict[str, Callable[[Path | None, bool], Dataset]] = {
     "cifar10": cifar.load_10,
     "cifar100": cifar.load_100,
 }
+#: What they are called in a sentence.
+TITLES = {"digits": "digits", "mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 
 def load(
