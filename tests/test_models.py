@@ -13,7 +13,7 @@ from mmc.models.resnet import resnet_v1, resnet_v2
 SHAPE = (1, 8, 8)
 RESIDUAL = [name for name in BACKBONES if "res" in name]
 #: A network of each kind that is quick enough to run often.
-QUICK = ("mlp", "cnn", "resnet8", "resnet20")
+QUICK = ("mlp", "cnn", "vgg8", "resnet8", "resnet20")
 
 
 @pytest.mark.parametrize("backbone", QUICK)
@@ -54,6 +54,22 @@ def test_a_residual_network_has_the_layers_its_name_says(name: str, depth: int, 
     assert layers(bare) == depth - 1
     with pytest.raises(ValueError, match=f"z is the {pooled} pooled channels, not 65"):
         build_backbone(name, (3, 32, 32), 65, linear=False)
+
+
+@pytest.mark.parametrize("width", [4, 32])
+def test_vgg8_has_eight_layers_and_halves_an_image_three_times(width: int) -> None:
+    network = build_backbone("vgg8", (3, 32, 32), 10, width=width).eval()
+    assert layers(network) == 8 and network[-1].in_features == 4 * width
+    seen = []
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(lambda m, i, output: seen.append(tuple(output.shape[1:])))
+    with torch.no_grad():
+        network(torch.rand(2, 3, 32, 32))
+    wide = [width, width, width, 2 * width, 2 * width, 4 * width, 4 * width]
+    assert seen == [(c, side, side) for c, side in zip(wide, (32, 16, 16, 8, 8, 4, 4), strict=True)]
+    with pytest.raises(ValueError, match=r"multiples of 8, not \(1, 12, 8\)"):
+        build_backbone("vgg8", (1, 12, 8), 4)
 
 
 @pytest.mark.parametrize("name", RESIDUAL)
@@ -137,7 +153,7 @@ def test_autocast_computes_in_16_bits_and_hands_out_floats() -> None:
 
 
 def test_bad_input_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="no network 'resnet'; there are: mlp, cnn, resnet8"):
+    with pytest.raises(ValueError, match="no network 'resnet'; there are: mlp, cnn, vgg8, resnet8"):
         build_backbone("resnet", SHAPE, 4)
     with pytest.raises(ValueError, match=r"network 'cnn'.*depth"):
         build_backbone("cnn", SHAPE, 4, depth=3)
