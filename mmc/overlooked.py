@@ -17,6 +17,8 @@ PATTERN = "important-samples/laptop/mnist-*.json"
 COLORS = "important-samples/laptop/cifar10-*.json"
 #: Rules that weight the loss of single images, and the attack by which they were first judged.
 WEIGHTING, USUAL = ("GAIRAT", "MAIL", "EWAT", "MART"), "pgd50-ce"
+#: The attack by which they were judged later.
+AUTO = "autoattack"
 #: SOVR's share and weight where nothing else is said.
 DEFAULT = (0.4, 0.4)
 #: The share of the training images that is called important: those of smallest adversarial margin under another AT.
@@ -58,12 +60,25 @@ def margins(record: Record, part: str = "train", kind: str = "adversarial", seed
     return np.array(run_of(record, seed)["values"]["margins"][part][kind])
 
 
+def _verdicts(record: Record, seed: int) -> Verdicts:
+    return Verdicts.from_json(run_of(record, seed)["values"]["suite"])
+
+
+def under(record: Record, attack: str, seed: int = 0) -> np.ndarray:
+    """Which test images stand under one attack, named without its radius."""
+    [found] = [done.correct for slug, done in _verdicts(record, seed).attacks.items() if slug.startswith(attack)]
+    return found.numpy()
+
+
 def stands(record: Record, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Which test images stand under the usual PGD, and which under every attack of the record."""
-    found = Verdicts.from_json(run_of(record, seed)["values"]["suite"])
-    [worst] = found.worst.values()
-    [usual] = [attacked.correct for slug, attacked in found.attacks.items() if slug.startswith(USUAL)]
-    return usual.numpy(), worst.numpy()
+    [worst] = _verdicts(record, seed).worst.values()
+    return under(record, USUAL, seed), worst.numpy()
+
+
+def by_auto(record: Record) -> bool:
+    """Is AutoAttack among the record's attacks?"""
+    return AUTO in record.spec.evaluation.suite
 
 
 def overlooked(record: Record, seed: int = 0) -> np.ndarray:

@@ -179,6 +179,8 @@ def test_the_records_agree_with_themselves() -> None:
             climbed = read.margins(record, "test", "adversarial", seed)[: len(right)] > 0
             assert abs(usual.mean() - climbed.mean()) < 0.1, "two climbs of one objective"
             assert not (worst & ~usual).any() and not (usual & ~right).any()
+            if read.by_auto(record):
+                assert not (worst & ~read.under(record, read.AUTO, seed)).any()
 
 
 def test_records_are_from_clean_commits_and_of_specs_in_the_catalogue() -> None:
