@@ -5,6 +5,8 @@ They say nothing about the paper's networks on CIFAR; those claims are open unti
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mmc import lab
@@ -84,8 +86,9 @@ def points(difference: tuple[float, float]) -> str:
 
 def _made(*chosen: Record) -> str:
     images = chosen[0].spec.evaluation.num_attacked
-    seeds = " and ".join(str(len(record.seeds)) for record in chosen)
-    return f"laptop scale, {TITLES[chosen[0].spec.dataset]}, {images} test images, {seeds} seeds"
+    counts = list(dict.fromkeys(len(record.seeds) for record in chosen))
+    seeds = f"{' and '.join(map(str, counts))} seed{'s' * (counts != [1])}"
+    return f"laptop scale, {TITLES[chosen[0].spec.dataset]}, {images} test images, {seeds}"
 
 
 @claim(
@@ -97,20 +100,34 @@ def _made(*chosen: Record) -> str:
     chapter="white-box",
 )
 def white_box_laptop() -> Finding:
-    return keeps_more(records(), PLAIN)
+    return leads(records(), PLAIN, {"under the paper's attack": papers, "in the worst case": _worst})
 
 
-def keeps_more(found: dict[tuple[str, str], Record], radius: float) -> Finding:
-    """Does MMC keep more than SCE under the paper's attack and under every attack together?"""
-    mmc, sce = found["MMC", "standard"], found["SCE", "standard"]
-    under = [standing(record, papers(record.spec.loss), radius) for record in (mmc, sce)]
-    worst = [standing(record, WORST, radius) for record in (mmc, sce)]
-    alone, together = lead(*under), lead(*worst)
+def _worst(loss: str) -> str:
+    return WORST
+
+
+def leads(found: dict[tuple[str, str], Record], radius: float, attacks: dict[str, Callable[[str], str]]) -> Finding:
+    """Does MMC keep more than SCE, past the interval, under each of some attacks?
+
+    Args:
+        found: the records by loss and rule.
+        radius: in L-inf.
+        attacks: by words for it, what names the attack on a loss.
+    """
+    pair = [found[loss, "standard"] for loss in ("MMC", "SCE")]
+    told, beyond = [], []
+    for words, attack in attacks.items():
+        kept = [standing(record, attack(record.spec.loss), radius) for record in pair]
+        gap = lead(*kept)
+        beyond.append(gap[0] > gap[1])
+        told.append(
+            f"{words} MMC keeps {kept[0].mean():.1%} and SCE {kept[1].mean():.1%}, a difference of {points(gap)} points"
+        )
+    said = "; ".join(told)
     return Finding(
-        printed=all(gap > width for gap, width in (alone, together)),
-        evidence=f"Under the paper's attack MMC keeps {under[0].mean():.1%} and SCE {under[1].mean():.1%}, a "
-        f"difference of {points(alone)} points; in the worst case {worst[0].mean():.1%} and {worst[1].mean():.1%}, "
-        f"{points(together)} ({_made(mmc, sce)}; ± is 1.96 standard errors over the images).",
+        printed=all(beyond),
+        evidence=f"{said[0].upper()}{said[1:]} ({_made(*pair)}; ± is 1.96 standard errors over the images).",
     )
 
 
@@ -118,14 +135,26 @@ def keeps_more(found: dict[tuple[str, str], Record], radius: float) -> Finding:
     "white-box-colors-laptop",
     paper="MMC",
     source="our measurement at laptop scale of the table of white-box adaptive attacks",
-    printed="As `white-box-laptop`, on CIFAR-10: without adversarial training MMC keeps more accuracy than SCE, under "
-    "the paper's untargeted PGD-50 and under every attack together (VGG of eight layers, "
-    r"$\epsilon = 8/255$).",
+    printed="Without adversarial training MMC keeps more accuracy than SCE under the paper's untargeted PGD-50 "
+    r"(CIFAR-10, VGG of eight layers, $\epsilon = 8/255$).",
     chapter="white-box",
     missing=NO_COLORS,
 )
 def white_box_colors_laptop() -> Finding:
-    return keeps_more(records(COLORS), COLOR_RADIUS)
+    return leads(records(COLORS), COLOR_RADIUS, {"under the paper's attack": papers})
+
+
+@claim(
+    "white-box-colors-worst-laptop",
+    paper="MMC",
+    source="our measurement at laptop scale of what that table is taken to show",
+    printed="What MMC keeps more there is robustness: it also keeps more than SCE under every attack together, "
+    r"AutoAttack among them (CIFAR-10, VGG of eight layers, $\epsilon = 8/255$).",
+    chapter="white-box",
+    missing=NO_COLORS,
+)
+def white_box_colors_worst_laptop() -> Finding:
+    return leads(records(COLORS), COLOR_RADIUS, {"in the worst case": _worst})
 
 
 @claim(
