@@ -108,7 +108,7 @@ def test_what_takes_longer_costs_more() -> None:
         return cost.minutes(base.with_changes(**changes), KNOWN)
 
     plain = price()
-    assert price(epochs=12) - plain == pytest.approx(cost.network_minutes(base, KNOWN))
+    assert price(epochs=2 * base.recipe.epochs) - plain == pytest.approx(cost.network_minutes(base, KNOWN))
     assert price(rule="AT") > 5 * plain > 5 * price(variant=(("train_size", 1000),))
     assert price(rule="AT", rule_options=(("steps", 20),)) > price(rule="AT") > price(rule="N-FGSM") > plain
     assert price(suite=(*base.evaluation.suite, "cw")) > plain > price(num_attacked=10) > price(suite=(), radii=())
