@@ -32,14 +32,10 @@ def jobs(scale: str) -> list[Job]:
         evaluation = Evaluation(suite=("paper-white-box", "ours", "autoattack"), radii=(8 / 255,), num_attacked=500)
         base = CIFAR_CNN.with_changes(experiment="adversarial-training", average=AVERAGE, evaluation=evaluation)
         fast = base.with_changes(rule="N-FGSM", rule_options=(RAMP,))
-        # AutoAttack takes two thirds of an evaluation: it judges the networks that are trained fast.
-        full = base.with_changes(
-            rule="AT", rule_options=(("steps", 7), RAMP), epochs=8, suite=("paper-white-box", "ours")
-        )
+        full = base.with_changes(rule="AT", rule_options=(("steps", 7), RAMP), epochs=8)
         return [
-            *(Job(fast.with_changes(loss=loss), (0, 1)) for loss in LOSSES[:2]),
+            *(Job(fast.with_changes(loss=loss), (0, 1, 2)) for loss in LOSSES),
             *(Job(full.with_changes(loss=loss), (0,)) for loss in LOSSES[:2]),
-            *(Job(fast.with_changes(loss=loss), (0,)) for loss in LOSSES[2:]),
         ]
     evaluation = Evaluation(suite=("ours", "autoattack"), radii=(8 / 255,), num_attacked=10_000)
     recipe = dataclasses.replace(CIFAR, epochs=60, average=AVERAGE)
