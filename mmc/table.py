@@ -43,13 +43,18 @@ class Table:
         """Every cell as text."""
         return [[_text(value, self.digits) for value in row] for row in self.rows]
 
-    def _repr_markdown_(self) -> str:
+    def markdown(self) -> str:
+        """The table as it stands on a page."""
+
         def line(cells: Iterable[str]) -> str:
             kept = (cell.replace("|", r"\|").replace(" ± ", "\u00a0±\u00a0") for cell in cells)
             return "| " + " | ".join(kept) + " |"
 
         body = [line(self.columns), line("---" for _ in self.columns), *map(line, self.cells())]
         return "\n".join(body) + f"\n\n:::{{dropdown}} How these numbers were made\n{self.made}\n:::\n"
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
 
     def __repr__(self) -> str:
         cells = [list(self.columns), *self.cells()]

@@ -100,7 +100,7 @@ def test_one_rule_that_fails_is_enough(shelf) -> None:
 def test_claims_are_open_until_both_records_of_a_rule_are_there(shelf, monkeypatch) -> None:
     monkeypatch.setattr(claims, "_REGISTRY", {})
     adversarial._register()
-    assert len(claims._REGISTRY) == 3
+    assert len(claims._REGISTRY) == len(adversarial.TOLD)
     for entry in claims._REGISTRY.values():
         assert entry.check is None and "cnn-mmc-n-fgsm" in entry.missing and adversarial.COMMAND in entry.missing
     shelf("SCE", (300, 200, 190, 190))
@@ -112,7 +112,23 @@ def test_claims_are_open_until_both_records_of_a_rule_are_there(shelf, monkeypat
         "robust-training-level": claims.FAILS,
         "robust-training-overstatement": claims.HOLDS,
         "robust-training-compatible": claims.HOLDS,
+        "robust-training-beaten": claims.FAILS,
     }
+
+
+def test_one_loss_ahead_is_enough_and_more_losses_ask_for_more(shelf) -> None:
+    shelf("SCE", (300, 200, 180, 190))
+    shelf("MMC", (300, 220, 180, 170))
+    assert not adversarial.beaten(adversarial.rivals(adversarial.AUTO)).printed
+    shelf("HE", (300, 220, 184, 190))  # four images ahead: 1.0 points, standard error 0.5
+    told = adversarial.beaten({("HE", "N-FGSM"): adversarial.rivals(adversarial.AUTO)["HE", "N-FGSM"]})
+    assert told.printed and "HE with N-FGSM +1.0 ± 1.0 points, ahead with 1 of 1 seeds" in told.evidence
+    assert "95.0%" in told.evidence
+    found = adversarial.rivals(adversarial.AUTO)
+    assert list(found) == [("MMC", "N-FGSM"), ("HE", "N-FGSM")]
+    assert not adversarial.beaten(found).printed  # of two tries it is not enough
+    shelf("HE", (300, 220, 190, 190))
+    assert adversarial.beaten(adversarial.rivals(adversarial.AUTO)).printed
 
 
 @pytest.mark.parametrize(("disagreement", "difference"), [(0.1, 0.01), (0.2, 0.03), (0.05, -0.01)])

@@ -1,7 +1,8 @@
 """What the pages need of Sphinx: an API reference that misses no module, and mathematics on every page.
 
 An API page names rooms, as in `{{ modules: mmc.theory }}`; their modules are found when the page is read. So are the
-cards of the book's networks where a page says `{{ cards }}`, and attacks beside their peers at `{{ peers }}`.
+cards of the book's networks where a page says `{{ cards }}`, and attacks beside their peers at `{{ peers }}` and
+`{{ autoattack }}`.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ def fill(app: Any, docname: str, source: list[str]) -> None:
 
         source[0] = source[0].replace("{{ cards }}", cards())
     if docname == PEERS:
+        from mmc import ensemble
         from mmc.bench.page import page
 
-        source[0] = source[0].replace("{{ peers }}", page())
+        source[0] = source[0].replace("{{ peers }}", page()).replace("{{ autoattack }}", ensemble.page())
 
 
 def outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
