@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Places that are looked at on the way from one image to another, and halvings of the interval found.
 LOOKS, HALVINGS = 32, 14
 #: The two searches for the nearest image; whichever comes nearer counts.
-CARLINI_WAGNER = {"search_steps": 3, "iterations": 100}
+CARLINI_WAGNER = {"search_steps": 3, "iterations": 100, "rivals": 3, "steps": 0, "look_every": 100}
 AUTO_PGD = {"steps": 20, "most": 3}
 ROUNDS = 8
 #: How much farther than the distance found a single attack may go when it is asked whether it finds the way as well.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable
 
@@ -123,6 +124,25 @@ def accept(attack: Callable, count: int = 60, signs: bool = False) -> None:
         assert (x_adv - x).abs().max() <= epsilon + 1e-6 and x_adv.min() >= 0 and x_adv.max() <= 1
         truth = correct(model, worst_in_ball(model, x, y, epsilon), y)
         assert 0 < truth.float().mean() < 1 and correct(model, x_adv, y).equal(truth)
+
+
+class Mesa(nn.Module):
+    """Two classes around the middle of the box: a plateau, all but level, and then a cliff to another class.
+
+    At an image the slope says that the boundary is a thousand times farther than it is.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = (x - 0.5).flatten(1).norm(dim=1)
+        lead = -1 + 1e-4 * out + 3 * (40 * (out - 0.2)).sigmoid()
+        return torch.stack([torch.zeros_like(lead), lead], 1)
+
+
+def mesa(count: int = 8) -> tuple[Mesa, Tensor, Tensor, Tensor]:
+    """A model on which planes mislead, images, labels, and how far the boundary is, straight out."""
+    x = 0.5 + 0.01 * torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    truth = 0.2 - math.log(2) / 40 - (x - 0.5).flatten(1).norm(dim=1)
+    return Mesa().eval(), x, torch.zeros(count, dtype=torch.long), truth
 
 
 def mutant(module: types.ModuleType, old: str, new: str) -> types.SimpleNamespace:

@@ -7,19 +7,22 @@ As printed, three things keep the attack from the nearest image. The margin's la
 and the descent settles where it is led first. One constant to begin with fits no head: where logits are large it
 outweighs the distance by so much that Adam, whose steps forget sizes but remember the largest, hardly moves along the
 boundary. And steps of one length are long beside a short distance. So the search is fitted to each example unless a
-first constant is given: see `carlini_wagner`.
+first constant is given: see `carlini_wagner`. And where a network is far from affine, as under MMC, the plane at the
+image misleads about class and constant; so the search begins at the boundary, too, where a walk met it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from mmc.attacks.checks import confirm, correct, refuse_bad_input
-from mmc.attacks.penalty import TINY, WIDE, descend, over_label, to_target, toward_rival
+from mmc.attacks.penalty import TINY, WIDE, Reached, descend, over_label, to_target, toward_rival
+from mmc.attacks.walk import walk
 from mmc.losses.base import own
 
 if TYPE_CHECKING:
@@ -28,8 +31,11 @@ if TYPE_CHECKING:
 
 #: Beyond this the constant no longer grows.
 LARGEST = 1e10
-#: A fitted search begins at so many times the constant that a plane asks for: a bent boundary may ask for more.
+#: A fitted search from the image begins at so many times the constant that the plane there asks for: a bent boundary
+#: may ask for more. From the boundary it begins at the constant that the plane there asks for.
 ABOVE = 4.0
+#: How many classes are walked to, those that are nearest by first order.
+WALKED = 9
 #: In a fitted search no iteration moves farther than this share of the distance found before.
 STRIDE = 0.05
 
@@ -42,11 +48,12 @@ def carlini_wagner(
     targets: Int[Tensor, " N"] | None = None,
     confidence: float = 0.0,
     search_steps: int = 4,
-    iterations: int = 300,
+    iterations: int = 200,
     learning_rate: float = 0.01,
     first_constant: float | None = None,
-    rivals: int = 3,
-    look_every: int = 100,
+    rivals: int = 2,
+    steps: int = 25,
+    look_every: int = 50,
 ) -> Float[Tensor, "N C H W"]:
     """The nearest image, in L2 and in the box, that fools the model: the best one met for each example.
 
@@ -64,10 +71,13 @@ def carlini_wagner(
         learning_rate: of Adam, > 0, in units of the inverse tanh.
         first_constant: the first value for every example, > 0: then the search is the printed one, and its margin is
             that over whichever class leads. Where it is not given, the search is fitted to each example. Its first step
-            descends toward each of a few classes, with a constant that belongs to the plane through the example's
-            linearised boundary; the others go on toward the class whose image was nearest, in steps that are short
-            beside the distance found.
-        rivals: how many classes a fitted search tries, those that are nearest by first order, >= 1.
+            descends toward each of a few classes, from the image and from the boundary, with a constant that belongs to
+            the plane through the linearised boundary there; the others go on toward the class whose image was nearest,
+            in steps that are short beside the distance found.
+        rivals: how many classes a fitted search tries, >= 1: from the image those that are nearest by first order, and
+            from the boundary those to which a walk was shortest.
+        steps: of a fitted search's walks to the boundary, >= 0; see `mmc.attacks.walk`. Without any it begins at the
+            image alone.
         look_every: iterations between two looks at whether the loss still falls, >= 1.
 
     Returns:
@@ -78,10 +88,10 @@ def carlini_wagner(
         ValueError: bad input, named; see `refuse_bad_input`.
     """
     refuse_bad_input(model, x, y, 0.0, targets)
-    if min(search_steps, iterations, look_every, rivals) < 1:
+    if min(search_steps, iterations, look_every, rivals) < 1 or steps < 0:
         raise ValueError(
-            "search_steps, iterations, look_every and rivals must be at least 1, "
-            f"not {search_steps}, {iterations}, {look_every} and {rivals}"
+            "search_steps, iterations, look_every and rivals must be at least 1, and steps at least 0, "
+            f"not {search_steps}, {iterations}, {look_every}, {rivals} and {steps}"
         )
     if not 0 < learning_rate < math.inf or not (first_constant is None or 0 < first_constant < math.inf):
         raise ValueError(f"learning_rate and first_constant must be > 0, not {learning_rate} and {first_constant}")
@@ -93,12 +103,13 @@ def carlini_wagner(
         return result
     images, label = x.detach()[attacked], y[attacked]
     target = None if targets is None else targets[attacked]
+    leads, stride = over_label if target is None else to_target, math.inf
     if first_constant is None:
-        tries = _fitted(model, images, label, target, confidence, rivals)
         leads, stride = toward_rival if target is None else to_target, STRIDE
+        starts = _fitted(model, images, label, target, confidence, rivals, steps)
     else:
-        tries = [(label if target is None else target, torch.full_like(images[:, 0, 0, 0], first_constant))]
-        leads, stride = over_label if target is None else to_target, math.inf
+        aim = label if target is None else target
+        starts = [_Start(aim, torch.full_like(images[:, 0, 0, 0], first_constant), images, None)]
     search = partial(
         descend,
         images,
@@ -111,13 +122,17 @@ def carlini_wagner(
         learning_rate=learning_rate,
         look_every=look_every,
     )
-    aim, constant = tries[0]
-    high = torch.full_like(constant, torch.inf)
-    low = torch.zeros_like(constant)
-    reached = search(aim, constant, images, images, high)
-    for rival, fitting in tries[1:]:
-        reached, nearer = reached.or_nearer(search(rival, fitting, images, images, high))
-        aim, constant = torch.where(nearer, rival, aim), torch.where(nearer, fitting, constant)
+    high = torch.full_like(images[:, 0, 0, 0], torch.inf)
+    low = torch.zeros_like(high)
+    reached: Reached | None = None
+    for begun in starts:
+        least = high if begun.distance is None else begun.distance
+        came = search(begun.aim, begun.constant, begun.image, begun.image, least)
+        if reached is None:
+            reached, aim, constant = came, begun.aim, begun.constant
+            continue
+        reached, nearer = reached.or_nearer(came)
+        aim, constant = torch.where(nearer, begun.aim, aim), torch.where(nearer, begun.constant, constant)
     for _ in range(search_steps - 1):
         high, low = torch.where(reached.found, constant, high), torch.where(reached.found, low, constant)
         constant = torch.where(high.isinf(), 10 * low, (low + high) / 2).clamp_max(LARGEST)
@@ -138,6 +153,18 @@ def distances(
     return torch.where(correct(model, x_adv, y), torch.inf, torch.where(correct(model, x, y), moved, 0.0))
 
 
+class _Start(NamedTuple):
+    """Where a descent begins: toward which class, with which constant, at which image, and how far that one is.
+
+    A distance is given where the image fools, or may: infinite for an example whose image does not.
+    """
+
+    aim: Int[Tensor, " N"]
+    constant: Float[Tensor, " N"]
+    image: Float[Tensor, "N C H W"]
+    distance: Float[Tensor, " N"] | None
+
+
 def _fitted(
     model: nn.Module,
     x: Float[Tensor, "N C H W"],
@@ -145,24 +172,47 @@ def _fitted(
     target: Int[Tensor, " N"] | None,
     confidence: float,
     rivals: int,
-) -> list[tuple[Int[Tensor, " N"], Float[Tensor, " N"]]]:
-    """The classes to try, the nearest by first order first, or the target; and a constant for each.
-
-    Before the plane g + <a, x' - x> = 0 the penalty wins from the constant 2 g / ||a||^2 on; see
-    `mmc.theory.attacks.penalty_threshold`.
-    """
-    x = x.detach().requires_grad_()
-    logits = model(x)
+    steps: int,
+) -> list[_Start]:
+    """Where to begin, at the image and at the boundary: classes, the nearest first, or the target; and constants."""
+    here = x.detach().requires_grad_()
+    logits = model(here)
     gaps = own(logits, y)[:, None] - logits + confidence
-    slopes = [_length(torch.autograd.grad(gap.sum(), x, retain_graph=True)[0]) for gap in gaps.T]
+    slopes = [_length(torch.autograd.grad(gap.sum(), here, retain_graph=True)[0]) for gap in gaps.T]
     slope, gap = torch.stack(slopes, 1), gaps.detach().double()
-    level = slope == 0  # any constant is as good, and no class is farther
-    constants = (ABOVE * 2 * gap / slope.square()).where(~level, 1.0).clamp(TINY, LARGEST).to(x.dtype)
-    if target is not None:
-        return [(target, own(constants, target))]
-    away = (gap / slope).where(~level, torch.inf).scatter(1, y[:, None], torch.nan)  # nan comes last
-    aims = away.argsort(1)[:, : min(rivals, logits.shape[1] - 1)].T
-    return [(aim, own(constants, aim)) for aim in aims]
+    constants = ABOVE * _constant(gap, slope).to(x.dtype)
+    away = (gap / slope).where(slope > 0, torch.inf).scatter(1, y[:, None], torch.nan)  # nan comes last
+    order = away.argsort(1)[:, : logits.shape[1] - 1].T if target is None else target[None]
+    starts = [_Start(aim, own(constants, aim), x, None) for aim in order[:rivals]]
+    if not steps:
+        return starts
+    leads = toward_rival if target is None else to_target
+    met = [walk(model, x, y, aim, leads=leads, confidence=confidence, steps=steps) for aim in order[:WALKED]]
+    # An example that met nothing begins at the image again, with the constant of the plane there.
+    begun = [
+        _Start(
+            aim,
+            _constant(m.distance * m.slope, m.slope).to(x.dtype).where(m.distance.isfinite(), own(constants, aim)),
+            m.image,
+            m.distance,
+        )
+        for aim, m in zip(order, met, strict=False)
+    ]
+    nearest = torch.stack([m.distance for m in met]).argsort(dim=0, stable=True)[:rivals]
+    return [*starts, *(_Start(*(_pick(part, chosen) for part in zip(*begun, strict=True))) for chosen in nearest)]
+
+
+def _constant(gap: Float[Tensor, ...], slope: Float[Tensor, ...]) -> Float[Tensor, ...]:
+    """From which constant on the penalty wins before a plane; `mmc.theory.attacks.penalty_threshold`, kept in range.
+
+    Before a level plane any constant is as good, and no class is farther.
+    """
+    return (2 * gap / slope.square()).where(slope > 0, 1 / ABOVE).clamp(TINY, LARGEST / ABOVE)
+
+
+def _pick(parts: Sequence[Tensor], chosen: Int[Tensor, " N"]) -> Tensor:
+    """From each example's own choice of several tensors."""
+    return torch.stack(list(parts))[chosen, torch.arange(len(chosen), device=chosen.device)]
 
 
 def _length(gradient: Float[Tensor, "N C H W"]) -> Float[Tensor, " N"]:

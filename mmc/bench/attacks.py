@@ -62,9 +62,9 @@ SEARCHES = (
     ),
     (
         "C&W, brief",
-        "theirs 9 constants of 200 longer steps; ours 6 descents of 150",
+        "theirs 9 constants of 200 longer steps; ours 3 descents of 150",
         {"binary_search_steps": 9, "steps": 200, "stepsize": 0.02, "initial_const": 0.01},
-        {"iterations": 150, "look_every": 50},
+        {"iterations": 150, "rivals": 1, "search_steps": 2},
     ),
 )
 
@@ -94,7 +94,7 @@ class Plan:
     ensembles: int = 2
 
 
-_MNIST, _CIFAR = Plan(0.1, 300, 100, 20, 50, 100), Plan(1 / 255, 40, 10, 2, 4, 10, pairs=2, ensembles=1)
+_MNIST, _CIFAR = Plan(0.1, 300, 100, 20, 50, 100), Plan(1 / 255, 100, 20, 8, 8, 20, pairs=2, ensembles=1)
 PLANS = {
     "mnist-cnn-sce": _MNIST,
     "mnist-cnn-mmc": _MNIST,

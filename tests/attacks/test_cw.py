@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import sympy as sp
 import torch
-from attack_cases import Affine, Alone, case, exact_distances, images, keeps_to_itself, mutant, seeds, two_classes
+from attack_cases import Affine, Alone, case, exact_distances, images, keeps_to_itself, mesa, mutant, seeds, two_classes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -162,22 +162,48 @@ def test_a_fitted_search_begins_at_a_multiple_of_the_threshold_and_with_the_near
 ) -> None:
     """The threshold is the theory's; the order is that of the distances without the box."""
     model, x, y = classes(seed, 5)
-    tries = module._fitted(model, x, y, None, confidence, 9)
-    assert len(tries) == 4
+    tries = module._fitted(model, x, y, None, confidence, 9, 0)
+    assert len(tries) == 4 and all(begun.image.equal(x) and begun.distance is None for begun in tries)
     away = []
-    for aim, constant in tries:
+    for aim, constant, *_ in tries:
         gap = model(x).gather(1, y[:, None])[:, 0] - model(x).gather(1, aim[:, None])[:, 0] + confidence
         normal = (model.weight[y] - model.weight[aim]).double()
         for i, length in enumerate(constant.tolist()):
             threshold = penalty_threshold(sp.Float(gap[i].item()), sp.Matrix(normal[i].tolist()))
             assert length == pytest.approx(module.ABOVE * float(threshold), rel=1e-4)
         away.append(gap / normal.norm(dim=1))
-    assert torch.stack(away).diff(dim=0).min() >= 0 and all((aim != y).all() for aim, _ in tries)
+    assert torch.stack(away).diff(dim=0).min() >= 0 and all((begun.aim != y).all() for begun in tries)
     targets = (y + 1) % 5
-    [(aim, constant)] = module._fitted(model, x, y, targets, confidence, 9)
-    assert aim.equal(targets)
-    at = torch.stack([aim for aim, _ in tries]) == targets
-    torch.testing.assert_close(torch.stack([constant for _, constant in tries]).T[at.T], constant)
+    [only] = module._fitted(model, x, y, targets, confidence, 9, 0)
+    assert only.aim.equal(targets)
+    at = torch.stack([begun.aim for begun in tries]) == targets
+    torch.testing.assert_close(torch.stack([begun.constant for begun in tries]).T[at.T], only.constant)
+
+
+@two
+@given(seed=seeds)
+def test_from_the_boundary_it_begins_at_the_walks_that_were_shortest_and_at_the_threshold_there(seed: int) -> None:
+    model, x, y = classes(seed, 6)
+    tries = module._fitted(model, x, y, None, 0.0, 2, 25)
+    assert len(tries) == 4
+    every = module._fitted(model, x, y, None, 0.0, 4, 25)[4:]
+    distances_met = torch.stack([begun.distance for begun in every])
+    assert distances_met.diff(dim=0).min() >= 0 and torch.stack([b.distance for b in tries[2:]]).equal(
+        distances_met[:2]
+    )
+    for begun in every:
+        gap, normal = begun.distance * 0, (model.weight[y] - model.weight[begun.aim]).double()
+        gap = begun.distance.double() * normal.norm(dim=1)
+        for i in begun.distance.isfinite().nonzero().flatten().tolist():
+            threshold = penalty_threshold(sp.Float(gap[i].item()), sp.Matrix(normal[i].tolist()))
+            assert begun.constant[i].item() == pytest.approx(float(threshold), rel=1e-3)
+
+
+def test_a_plane_that_misleads_sends_the_search_far_and_the_walk_does_not() -> None:
+    model, x, y, truth = mesa()
+    with_walk, without = (distances(model, x, y, quick(model, x, y, steps=n)) for n in (25, 0))
+    assert (with_walk / truth).max() < 1.02 and (with_walk / truth).min() > 0.99
+    assert (without / truth).median() > 1.05
 
 
 class Constant(nn.Module):
@@ -270,13 +296,14 @@ def difficult() -> tuple[Affine, torch.Tensor, torch.Tensor]:
 
 def test_the_attack_passes_where_its_mutants_must_not() -> None:
     nearly_exact(quick, *difficult())
+    nearly_exact(partial(quick, steps=0), *difficult())
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutants_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     changed(*MUTANTS[name], monkeypatch)
     with pytest.raises((AssertionError, ValueError)):
-        nearly_exact(quick, *difficult())
+        nearly_exact(partial(quick, steps=0), *difficult())  # before planes a walk would hide what a descent does
 
 
 def test_an_attack_that_does_nothing_is_caught() -> None:
@@ -287,10 +314,11 @@ def test_an_attack_that_does_nothing_is_caught() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"search_steps": 0}, "must be at least 1, not 0, 150, 25 and 3"),
+        ({"search_steps": 0}, "at least 0, not 0, 150, 25, 2 and 25"),
         ({"iterations": 0}, "must be at least 1"),
         ({"look_every": 0}, "must be at least 1"),
         ({"rivals": 0}, "must be at least 1"),
+        ({"steps": -1}, "steps at least 0, not 3, 150, 25, 2 and -1"),
         ({"learning_rate": 0.0}, r"learning_rate and first_constant must be > 0, not 0\.0"),
         ({"first_constant": math.nan}, "first_constant must be > 0"),
         ({"confidence": -1.0}, "confidence must be >= 0"),
