@@ -34,7 +34,7 @@ Key = tuple[str, str]
 
 def queue() -> dict[Key, Job]:
     """What is to be recorded, by loss and rule, SCE and MMC first."""
-    return {(job.spec.loss, job.spec.rule): job for job in jobs("laptop")}
+    return {(job.spec.loss, job.spec.rule): job for job in jobs("laptop") if not job.spec.tag}
 
 
 def records() -> dict[Key, Record]:
