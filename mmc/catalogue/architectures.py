@@ -18,7 +18,12 @@ SHALLOW = FEW_MNIST.with_changes(
 #: Ten classes and a hundred, one network.
 CLASSES = CIFAR_VGG.with_changes(
     experiment="architectures",
-    evaluation=dataclasses.replace(SHALLOW.evaluation, radii=(2 / 255, 8 / 255), num_attacked=500),
+    evaluation=dataclasses.replace(
+        SHALLOW.evaluation,
+        suite=(*SHALLOW.evaluation.suite, "apgd-targets-8", "apgd-targets-dlr-8"),
+        radii=(2 / 255, 8 / 255),
+        num_attacked=500,
+    ),
 )
 
 

@@ -116,7 +116,7 @@ def linear_layer_laptop() -> Finding:
     paper="MMC",
     source="our measurement at laptop scale of the table of architectures",
     printed="MMC keeps more than SCE on ten classes and on a hundred, under the paper's untargeted PGD-50 and in the "
-    r"worst case of three attacks (CIFAR-10 and CIFAR-100, VGG of eight layers, $\epsilon = 2/255$).",
+    r"worst case of five attacks (CIFAR-10 and CIFAR-100, VGG of eight layers, $\epsilon = 2/255$).",
     chapter="depth",
     missing=missing([job for job in jobs("architectures", "laptop") if job.spec.backbone == "vgg8"], "The networks"),
 )
