@@ -35,8 +35,8 @@ def shelf(tmp_path, monkeypatch):
     twin = {(adversarial.TWIN, 8 / 255): {WORST: torch.arange(IMAGES) < IMAGES // 40}}
     monkeypatch.setattr(attacked, "left", lambda name, epsilon: twin[name, epsilon])
 
-    def put(loss: str, *runs: tuple[int, int, int, int], rule: str = "N-FGSM", tag: str = "") -> None:
-        spec = adversarial.queue(tag)[loss, rule].spec.with_changes(num_attacked=IMAGES)
+    def put(loss: str, *runs: tuple[int, int, int, int], rule: str = "N-FGSM") -> None:
+        spec = adversarial.queue()[loss, rule].spec.with_changes(num_attacked=IMAGES)
         names = ("clean", "papers", "auto", "ours")
         record = lab.Record(
             spec, {}, tuple(made(spec, seed, **dict(zip(names, run, strict=True))) for seed, run in enumerate(runs))
@@ -101,31 +101,19 @@ def test_claims_are_open_until_both_records_of_a_rule_are_there(shelf, monkeypat
     monkeypatch.setattr(claims, "_REGISTRY", {})
     adversarial._register()
     assert len(claims._REGISTRY) == len(adversarial.TOLD)
-    assert ["-many`" in entry.missing for entry in claims._REGISTRY.values()] == [False] * 4 + [True]
     for entry in claims._REGISTRY.values():
         assert entry.check is None and "cnn-mmc-n-fgsm" in entry.missing and adversarial.COMMAND in entry.missing
     shelf("SCE", (300, 200, 190, 190))
     shelf("MMC", (300, 220, 180, 170))
     monkeypatch.setattr(claims, "_REGISTRY", {})
     adversarial._register()
-    verdicts = {n: entry.check().verdict if entry.check else claims.OPEN for n, entry in claims._REGISTRY.items()}
+    verdicts = {name: entry.check().verdict for name, entry in claims._REGISTRY.items()}
     assert verdicts == {
         "robust-training-level": claims.FAILS,
         "robust-training-overstatement": claims.HOLDS,
         "robust-training-compatible": claims.HOLDS,
         "robust-training-beaten": claims.FAILS,
-        "robust-training-beaten-many": claims.OPEN,
     }
-
-
-def test_records_on_many_images_are_others(shelf) -> None:
-    shelf("SCE", (300, 200, 180, 190))
-    shelf("SCE", (300, 200, 180, 150), tag="many")
-    shelf("HE", (300, 200, 180, 170), tag="many")
-    assert list(adversarial.records()) == [("SCE", "N-FGSM")] and adversarial.rivals() == {}
-    found = adversarial.rivals(tag="many")
-    assert list(found) == [("HE", "N-FGSM")]
-    assert "+5.0" in adversarial.beaten(found, WORST).evidence
 
 
 def test_one_loss_ahead_is_enough_and_more_losses_ask_for_more(shelf) -> None:

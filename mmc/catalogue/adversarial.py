@@ -7,9 +7,7 @@ today: weights averaged, a linear rise and fall of the rate.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-from mmc.catalogue import printed
 from mmc.catalogue.job import CIFAR, CIFAR_CNN, DIGITS_NET, RAMP, SMOKE, Job
 from mmc.lab import Evaluation, Spec
 
@@ -17,13 +15,6 @@ from mmc.lab import Evaluation, Spec
 LOSSES = ("SCE", "MMC", "HE", "Label smoothing")
 #: How much of the averaged weights each step keeps: an average over about 200 steps.
 AVERAGE = 0.995
-#: Tells the records on many images from the others, and what judges there.
-MANY, OURS = "many", ("apgd-targets-8", "apgd-targets-dlr-8")
-
-
-def _many(loss: str) -> dict[str, Any]:
-    """The paper's attack and ours on four times as many images."""
-    return {"tag": MANY, "suite": (printed.slug("pgd50_un_8", loss), *OURS), "num_attacked": 2000}
 
 
 def jobs(scale: str) -> list[Job]:
@@ -45,8 +36,6 @@ def jobs(scale: str) -> list[Job]:
         return [
             *(Job(fast.with_changes(loss=loss), (0, 1, 2)) for loss in LOSSES),
             *(Job(full.with_changes(loss=loss), (0,)) for loss in LOSSES[:2]),
-            # What AutoAttack finds, Auto-PGD toward every class finds for a tenth of the price: enough for many images.
-            *(Job(fast.with_changes(loss=loss, **_many(loss)), (0, 1, 2)) for loss in LOSSES[:3]),
         ]
     evaluation = Evaluation(suite=("ours", "autoattack"), radii=(8 / 255,), num_attacked=10_000)
     recipe = dataclasses.replace(CIFAR, epochs=60, average=AVERAGE)
