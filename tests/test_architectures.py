@@ -35,6 +35,24 @@ def test_without_the_layer_no_accuracy_exceeds_what_nine_classes_allow() -> None
     assert measured.clean(measured.parts()["MMC", "without the linear layer"]) < 0.92
 
 
+def test_ten_classes_and_a_hundred_are_recorded_under_one_recipe_and_met_every_class() -> None:
+    found = measured.classes()
+    assert set(found) == {(count, loss) for count in (10, 100) for loss in measured.LOSSES}
+    assert len({(r.spec.recipe, r.spec.backbone, r.spec.evaluation) for r in found.values()}) == 1
+    assert all("apgd-targets-8" in r.spec.evaluation.suite for r in found.values())
+    assert {(count, r.spec.dataset) for (count, _), r in found.items()} == {(10, "cifar10"), (100, "cifar100")}
+
+
+def test_the_finding_on_classes_follows_the_records() -> None:
+    found = measured.classes()
+    ten = {loss: found[10, loss] for loss in measured.LOSSES}
+    both = {(count, loss): record for count in (10, 100) for loss, record in ten.items()}
+    assert measured.kept_on_classes(both).printed
+    swapped = {(count, loss): found[count, {"MMC": "SCE", "SCE": "MMC"}[loss]] for count, loss in found}
+    told = measured.kept_on_classes(swapped)
+    assert not told.printed and not told.exact
+
+
 def test_the_printed_columns_are_those_of_the_table() -> None:
     for row in reported.table("white-box-architectures").rows:
         if row["dataset"] == "CIFAR-100":

@@ -117,25 +117,35 @@ def linear_layer_laptop() -> Finding:
     source="our measurement at laptop scale of the table of architectures",
     printed="MMC keeps more than SCE on ten classes and on a hundred, under the paper's untargeted PGD-50 and in the "
     r"worst case of five attacks (CIFAR-10 and CIFAR-100, VGG of eight layers, $\epsilon = 2/255$).",
+    exact="It does under the paper's attack. In the worst case it does on ten classes, by far less; on a hundred the "
+    "two cannot be told apart, and nothing is left to tell.",
     chapter="depth",
     missing=missing([job for job in jobs("architectures", "laptop") if job.spec.backbone == "vgg8"], "The networks"),
 )
 def classes_laptop() -> Finding:
-    found, told, beyond = classes(), [], []
+    return kept_on_classes(classes())
+
+
+def kept_on_classes(found: dict[tuple[int, str], Record]) -> Finding:
+    """Does MMC keep more than SCE on ten classes and on a hundred, under the paper's attack and in the worst case?"""
+    told, beyond = [], {}
     for count in (10, 100):
         pair = [found[count, loss] for loss in LOSSES]
         own = [standing(record, papers(record.spec.loss), COLOR_RADIUS) for record in pair]
         worst = [standing(record, WORST, COLOR_RADIUS) for record in pair]
         gaps = [lead(*both) for both in (own, worst)]
-        beyond += [gap > width for gap, width in gaps]
+        beyond[count] = [gap > width for gap, width in gaps]
         told.append(
             f"with {count} classes a lead of {points(gaps[0])} points under the paper's attack and {points(gaps[1])} "
-            f"in the worst case, where MMC keeps {worst[0].mean():.1%} and SCE {worst[1].mean():.1%}"
+            f"in the worst case, where MMC keeps {worst[0].mean():.1%} and SCE {worst[1].mean():.1%}, of "
+            f"{clean(pair[0]):.1%} and {clean(pair[1]):.1%} clean"
         )
-    one = found[10, "MMC"]
+    one, said = found[10, "MMC"], "; ".join(told)
+    made = f"{one.spec.evaluation.num_attacked} test images; {_scale(one, 'CIFAR')}"
     return Finding(
-        printed=all(beyond),
-        evidence=f"{'; '.join(told)} ({one.spec.evaluation.num_attacked} test images; {_scale(one, 'CIFAR')}).",
+        printed=all(map(all, beyond.values())),
+        exact=all(beyond[10]) and beyond[100][0],
+        evidence=f"{said[0].upper()}{said[1:]} ({made}).",
     )
 
 
