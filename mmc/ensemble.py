@@ -69,30 +69,26 @@ def page(pattern: str = "*/*/*.json") -> str:
     found = list(networks(pattern))
     if not found:
         return "No recorded network has met both.\n"
+    balls = ", ".join(dict.fromkeys(radius(one.epsilon) for one in found))
+    data = ", ".join(dict.fromkeys(TITLES[one.record.spec.dataset] for one in found))
+    records = {one.record.spec.place: one.record for one in found}
     table = Table(
-        [
-            "network",
-            r"$\epsilon$",
-            "seed",
-            "images",
-            "AutoAttack",
-            "every class",
-            "both objectives",
-            "felled by AutoAttack alone",
-            "by both objectives alone",
-        ],
-        [_row(one) for one in found],
-        made=f"Percent left, from the records: {lab.made(*(one.record for one in found))}.",
+        ["network", "seeds", "AutoAttack", "every class", "both objectives", "alone"],
+        [_row([one for one in found if one.record is record]) for record in records.values()],
+        made=f"Percent left, a number for each seed, {data}, $\\epsilon = {balls}$: {lab.made(*records.values())}. Alone: "
+        "how many images AutoAttack felled and both objectives did not, and the reverse, all seeds.",
     )
     return f"{table.markdown()}\n{_said(found)}\n"
 
 
-def _row(one: Beside) -> tuple[str, ...]:
-    spec = one.record.spec
-    shares = (f"{100 * stands.mean():.1f}" for stands in (one.auto, one.one, one.both))
-    alone = (str(int((first & ~second).sum())) for first, second in ((one.both, one.auto), (one.auto, one.both)))
-    name = f"{TITLES[spec.dataset]}, {spec.backbone}, {spec.loss}, {spec.rule}"
-    return (name, radius(one.epsilon), str(one.seed), str(len(one.auto)), *shares, *alone)
+def _row(seeds: Sequence[Beside]) -> tuple[str, ...]:
+    """One record's networks."""
+    spec = seeds[0].record.spec
+    name = f"{spec.experiment}: {spec.backbone}, {spec.loss}, {spec.rule}"
+    shares = (", ".join(f"{100 * getattr(one, who).mean():.1f}" for one in seeds) for who in ("auto", "one", "both"))
+    auto = sum(int((one.both & ~one.auto).sum()) for one in seeds)
+    ours = sum(int((one.auto & ~one.both).sum()) for one in seeds)
+    return (name, ", ".join(str(one.seed) for one in seeds), *shares, f"{auto}, {ours}")
 
 
 def _said(found: Sequence[Beside]) -> str:

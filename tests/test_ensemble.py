@@ -46,8 +46,9 @@ def test_each_network_is_judged_image_by_image(shelf) -> None:
         sce.as_strong(sce.both) and not sce.as_strong(sce.one) and not mmc.as_strong(mmc.both)
     )  # one image of forty is more than a tenth of a point
     told = ensemble.page()
-    assert "| CIFAR-10, cnn, SCE, N-FGSM | 8/255 | 0 | 40 | 7.5 | 10.0 | 5.0 | 0 | 1 |" in told
-    assert "| CIFAR-10, cnn, MMC, N-FGSM | 8/255 | 0 | 40 | 2.5 | 5.0 | 5.0 | 1 | 0 |" in told
+    assert r"CIFAR-10, $\epsilon = 8/255$" in told and "n = 40 test images" in told
+    assert "| adversarial-training: cnn, SCE, N-FGSM | 0 | 7.5 | 10.0 | 5.0 | 0, 1 |" in told
+    assert "| adversarial-training: cnn, MMC, N-FGSM | 0 | 2.5 | 5.0 | 5.0 | 1, 0 |" in told
     assert "at most 0.1 points more than AutoAttack on 1 of 2 networks, and the very same images on 0;" in told
     assert "as strong on 0. Of 80 images AutoAttack fells 1 that both objectives leave, and they fell 1 that" in told
 
