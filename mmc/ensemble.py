@@ -75,8 +75,8 @@ def page(pattern: str = "*/*/*.json") -> str:
     table = Table(
         ["network", "seeds", "AutoAttack", "every class", "both objectives", "alone"],
         [_row([one for one in found if one.record is record]) for record in records.values()],
-        made=f"Percent left, a number for each seed, {data}, $\\epsilon = {balls}$: {lab.made(*records.values())}. Alone: "
-        "how many images AutoAttack felled and both objectives did not, and the reverse, all seeds.",
+        made=f"Percent left, a number for each seed, {data}, $\\epsilon = {balls}$: {lab.made(*records.values())}. "
+        "Alone: how many images AutoAttack felled and both objectives did not, and the reverse, all seeds.",
     )
     return f"{table.markdown()}\n{_said(found)}\n"
 
