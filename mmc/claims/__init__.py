@@ -104,7 +104,7 @@ def _register(entry: Claim) -> None:
 
 def _room() -> str:
     """The module that called the caller."""
-    return sys._getframe(2).f_globals["__name__"]
+    return sys._getframe(2).f_globals.get("__name__", "")
 
 
 def claim(
