@@ -45,7 +45,7 @@ def jobs(scale: str) -> list[Job]:
         return [
             *(Job(colors.with_changes(loss=loss), (0,), CELLS) for loss in (*RIVALS, *others)),
             *(Job(mnist.with_changes(loss=loss), (0, 1, 2)) for loss in PAPER_LOSSES),
-            *(Job(mnist.with_changes(loss=loss, **MNIST_AT), (0, 1)) for loss in RIVALS),
+            *(Job(mnist.with_changes(loss=loss, **MNIST_AT), (0, 1, 2)) for loss in RIVALS),
         ]
     evaluation = Evaluation(suite=(*SUITE, "autoattack"), num_attacked=1000)
     cifar = CIFAR_NET.with_changes(experiment="white-box", evaluation=evaluation)
