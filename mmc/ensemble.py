@@ -13,12 +13,12 @@ from mmc.attacks.preset import radius
 from mmc.data import TITLES
 from mmc.experiments import outcome
 from mmc.lab import Record
+from mmc.overlooked import AUTO
 from mmc.table import Table
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
 
-AUTO = "autoattack"
 #: Auto-PGD toward every class, on the difference of two logits; then on the scaled difference besides.
 ALL_TARGETS, OURS = ("apgd-targets",), ("apgd-targets", "apgd-targets-dlr")
 #: How many points more than AutoAttack ours may leave and still count as as strong.
@@ -86,16 +86,22 @@ def _row(seeds: Sequence[Beside]) -> tuple[str, ...]:
     spec = seeds[0].record.spec
     name = f"{spec.experiment}: {spec.backbone}, {spec.loss}, {spec.rule}"
     shares = (", ".join(f"{100 * getattr(one, who).mean():.1f}" for one in seeds) for who in ("auto", "one", "both"))
-    auto = sum(int((one.both & ~one.auto).sum()) for one in seeds)
-    ours = sum(int((one.auto & ~one.both).sum()) for one in seeds)
+    auto, ours = _alone(seeds)
     return (name, ", ".join(str(one.seed) for one in seeds), *shares, f"{auto}, {ours}")
+
+
+def _alone(found: Sequence[Beside]) -> tuple[int, int]:
+    """How many images AutoAttack felled and both objectives did not, and the reverse."""
+    return (
+        sum(int((one.both & ~one.auto).sum()) for one in found),
+        sum(int((one.auto & ~one.both).sum()) for one in found),
+    )
 
 
 def _said(found: Sequence[Beside]) -> str:
     alone, strong = sum(one.as_strong(one.one) for one in found), sum(one.as_strong(one.both) for one in found)
     level = sum(bool((one.auto == one.both).all()) for one in found)
-    auto = sum(int((one.both & ~one.auto).sum()) for one in found)
-    ours = sum(int((one.auto & ~one.both).sum()) for one in found)
+    auto, ours = _alone(found)
     images = sum(len(one.auto) for one in found)
     return (
         f"With both objectives ours leaves at most {GOAL} points more than AutoAttack on {strong} of {len(found)} "

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from mmc.attacks.checks import confirm, correct, refuse_bad_input
-from mmc.attacks.penalty import TINY, WIDE, Reached, descend, over_label, to_target, toward_rival
+from mmc.attacks.penalty import TINY, WIDE, descend, over_label, to_target, toward_rival
 from mmc.attacks.walk import walk
 from mmc.losses.base import own
 
@@ -124,14 +124,13 @@ def carlini_wagner(
     )
     high = torch.full_like(images[:, 0, 0, 0], torch.inf)
     low = torch.zeros_like(high)
-    reached: Reached | None = None
-    for begun in starts:
-        least = high if begun.distance is None else begun.distance
-        came = search(begun.aim, begun.constant, begun.image, begun.image, least)
-        if reached is None:
-            reached, aim, constant = came, begun.aim, begun.constant
-            continue
-        reached, nearer = reached.or_nearer(came)
+    came = [
+        search(begun.aim, begun.constant, begun.image, begun.image, high if begun.distance is None else begun.distance)
+        for begun in starts
+    ]
+    reached, (aim, constant, *_) = came[0], starts[0]
+    for begun, other in zip(starts[1:], came[1:], strict=True):
+        reached, nearer = reached.or_nearer(other)
         aim, constant = torch.where(nearer, begun.aim, aim), torch.where(nearer, begun.constant, constant)
     for _ in range(search_steps - 1):
         high, low = torch.where(reached.found, constant, high), torch.where(reached.found, low, constant)
@@ -187,7 +186,8 @@ def _fitted(
     if not steps:
         return starts
     leads = toward_rival if target is None else to_target
-    met = [walk(model, x, y, aim, leads=leads, confidence=confidence, steps=steps) for aim in order[:WALKED]]
+    near = order[:WALKED]
+    met = [walk(model, x, y, aim, leads=leads, confidence=confidence, steps=steps) for aim in near]
     # An example that met nothing begins at the image again, with the constant of the plane there.
     begun = [
         _Start(
@@ -196,7 +196,7 @@ def _fitted(
             m.image,
             m.distance,
         )
-        for aim, m in zip(order, met, strict=False)
+        for aim, m in zip(near, met, strict=True)
     ]
     nearest = torch.stack([m.distance for m in met]).argsort(dim=0, stable=True)[:rivals]
     return [*starts, *(_Start(*(_pick(part, chosen) for part in zip(*begun, strict=True))) for chosen in nearest)]

@@ -55,6 +55,14 @@ def to_target(
     return lead, lead
 
 
+def fooled(
+    logits: Float[Tensor, "N L"], over: Float[Tensor, " N"], confidence: float
+) -> tuple[Float[Tensor, " N"], Bool[Tensor, " N"]]:
+    """By how much an image must lead to fool, beyond rounding, and which images do."""
+    needed = confidence + ROUNDING * logits.abs().amax(1)
+    return needed, (over > needed) & logits.isfinite().all(1)
+
+
 class Reached(NamedTuple):
     """What a descent came to.
 
@@ -122,8 +130,7 @@ def descend(
         (gradient,) = torch.autograd.grad(lead.sum(), here)
         lead, over, here, logits = lead.detach(), over.detach(), here.detach(), logits.detach()
         short = (here - x).flatten(1).norm(dim=1)
-        needed = confidence + ROUNDING * logits.abs().amax(1)
-        fools = (over > needed) & logits.isfinite().all(1)
+        needed, fools = fooled(logits, over, confidence)
         hit |= fools
         closer = fools & (short < closest)
         closest, best = torch.where(closer, short, closest), torch.where(closer[WIDE], here, best)

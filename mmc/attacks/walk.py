@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from mmc.attacks.penalty import ROUNDING, WIDE
+from mmc.attacks.penalty import WIDE, fooled
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -104,6 +104,5 @@ def _seen(
         logits = model(here)
         lead, over = leads(logits, label, aim)
     gradient = torch.autograd.grad(lead.sum(), here)[0] if slopes else x
-    lead, over, logits = lead.detach(), over.detach(), logits.detach()
-    needed = confidence + ROUNDING * logits.abs().amax(1)
-    return gradient, needed - lead, (over > needed) & logits.isfinite().all(1)
+    needed, fools = fooled(logits.detach(), over.detach(), confidence)
+    return gradient, needed - lead.detach(), fools

@@ -192,7 +192,7 @@ def test_from_the_boundary_it_begins_at_the_walks_that_were_shortest_and_at_the_
         distances_met[:2]
     )
     for begun in every:
-        gap, normal = begun.distance * 0, (model.weight[y] - model.weight[begun.aim]).double()
+        normal = (model.weight[y] - model.weight[begun.aim]).double()
         gap = begun.distance.double() * normal.norm(dim=1)
         for i in begun.distance.isfinite().nonzero().flatten().tolist():
             threshold = penalty_threshold(sp.Float(gap[i].item()), sp.Matrix(normal[i].tolist()))
