@@ -45,17 +45,31 @@ def lengths(delta: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, " N"]:
 def project(
     moved: Float[Tensor, "N C H W"], x: Float[Tensor, "N C H W"], epsilon: Radius, norm: str
 ) -> Float[Tensor, "N C H W"]:
-    """Bring images back within epsilon of x and into the box [0, 1].
-
-    In L2 the ball comes first and the box second: as x lies in the box, cutting to it brings every pixel nearer to x.
-    """
+    """The nearest images, in L2, that are within epsilon of x and in the box [0, 1]."""
     delta, epsilon = moved - x, _wide(epsilon)
-    if norm == "linf":
-        delta = delta.clamp(-epsilon, epsilon)
-    else:
-        size = lengths(delta, norm).clamp_min(1e-30)
-        delta = delta * (epsilon / _wide(size)).clamp_max(1.0)
+    # In L-inf every pixel is on its own: it is cut to the ball, and then to the box.
+    delta = delta.clamp(-epsilon, epsilon) if norm == "linf" else _shortened(delta, x, epsilon) * delta
     return (x + delta).clamp(0, 1)
+
+
+def _shortened(
+    delta: Float[Tensor, "N C H W"], x: Float[Tensor, "N C H W"], epsilon: Radius
+) -> Float[Tensor, "N 1 1 1"]:
+    """The largest share, at most 1, at which x + share * delta is within epsilon of x once it is cut to the box.
+
+    The nearest point of ball and box has this form: with a multiplier m for the ball, each pixel minimises
+    (u - delta)^2 + m u^2 between the walls of the box, so u is delta / (1 + m), cut to them. What the pixels at a wall
+    leave of the ball goes to the others, of which more may then reach a wall, until none does.
+    """
+    room, size = torch.where(delta > 0, 1 - x, x), delta.abs()
+    stopped = torch.zeros_like(size, dtype=torch.bool)
+    while True:
+        spent, free = _wide(lengths(room * stopped, "l2")), _wide(lengths(size * ~stopped, "l2"))
+        share = ((epsilon**2 - spent**2).clamp_min(0).sqrt() / free.clamp_min(1e-30)).clamp_max(1.0)
+        more = stopped | (share * size > room)
+        if more.equal(stopped):
+            return share
+        stopped = more
 
 
 def steepest(gradient: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, "N C H W"]:

@@ -33,6 +33,11 @@ REVISIONS = (
         "PGD's random starts follow from the image and the seed, not from the image's place in the batch.",
         lambda spec: bool(spec.evaluation.epsilons),
     ),
+    Revision(
+        3,
+        "The L2 attacks go to the nearest point of ball and box; before, pixels at the box's edge shortened the step.",
+        lambda spec: spec.evaluation.per_class > 0 or any("l2" in name for name in spec.evaluation.suite),
+    ),
 )
 
 

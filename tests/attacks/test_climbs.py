@@ -106,6 +106,10 @@ def test_projection_is_the_nearest_point_of_the_ball_and_stays_in_the_box(norm: 
     back = project(moved, x, epsilon, norm)
     confirm(x, back, epsilon, norm)
     torch.testing.assert_close(project(back, x, epsilon, norm), back, atol=1e-5, rtol=0)
+    # The nearest point of a convex set: from there no way into the set leads toward where the image had moved.
+    for size in (0.1, 1.0, 10.0):
+        other = project(back + size * torch.randn(x.shape, generator=generator), x, epsilon, norm)
+        assert (((moved - back) * (other - back)).flatten(1).sum(1) <= 1e-5).all()
     start = random_start(x, epsilon, norm, seed)
     confirm(x, start, epsilon, norm)
     gradient = torch.randn(x.shape, generator=generator) * 10.0 ** torch.randint(-30, 20, (20, 1, 1, 1))
