@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import logging
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from attack_cases import Affine, accept, case, exact_distances, images, mutant, two_classes
 from torch import nn
 
-from mmc.attacks import correct, cross_entropy
+from mmc.attacks import apgd, correct, cross_entropy, margin, pgd
 from mmc.attacks.autoattack import autoattack, autoattack_with_flags
 from mmc.attacks.boundary import hop_skip_jump
 from mmc.attacks.cw import carlini_wagner, distances
@@ -109,6 +110,39 @@ def test_adding_signs_takes_another_way_than_adding_shares() -> None:
     # Shares (3/4, 1/4) + (-1/2, 1/2) point up in both pixels; signs (1, 1) + (-1, 1) leave the first where it is.
     torch.testing.assert_close((ours - x).flatten(), torch.tensor([0.02, 0.02]), atol=1e-6, rtol=0)
     torch.testing.assert_close((theirs - x).flatten(), torch.tensor([0.01, 0.02]), atol=1e-6, rtol=0)
+
+
+# The L2 ball in the box
+
+
+@needs_foolbox
+@needs_pyautoattack
+def test_cutting_to_the_ball_and_then_to_the_box_falls_short() -> None:
+    """Half of the pixels at an end of their range, a plane, and a radius that is just enough."""
+    import foolbox
+    from pyautoattack.autopgd_base import APGDAttack
+
+    model, x, y = two_classes(0, 60)
+    x = torch.where(torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5, x.round(), x)
+    truth = exact_distances(model, x, y)
+    within = correct(model, x, y) & truth.isfinite() & (truth > 0.02)
+    x, y, radius = x[within], y[within], (1.003 * truth[within]).float()
+
+    def left(attack: Callable[..., torch.Tensor]) -> int:
+        each = zip(x.split(1), y.split(1), radius.tolist(), strict=True)
+        return int(correct(model, torch.cat([attack(*one) for one in each]), y).sum())
+
+    def by_foolbox(x: torch.Tensor, y: torch.Tensor, epsilon: float) -> torch.Tensor:
+        peer = foolbox.attacks.L2PGD(abs_stepsize=2.5 * epsilon / 40, steps=40, random_start=False)
+        return peer.run(foolbox_model(model), x, foolbox.criteria.Misclassification(y), epsilon=epsilon)
+
+    def by_pyautoattack(x: torch.Tensor, y: torch.Tensor, epsilon: float) -> torch.Tensor:
+        return APGDAttack(model, n_iter=40, norm="L2", n_restarts=1, eps=epsilon, device="cpu").perturb(x, y)
+
+    options = {"objective": margin, "norm": "l2", "steps": 40}
+    for ours in (partial(pgd, start="clean"), apgd):
+        assert left(lambda x, y, epsilon, attack=ours: attack(model, x, y, epsilon=epsilon, **options)) == 0
+    assert left(by_foolbox) > 0 and left(by_pyautoattack) > 0
 
 
 # Decisions only
