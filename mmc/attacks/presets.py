@@ -122,6 +122,9 @@ def _ours() -> Iterator[Preset]:
     options = _options({**PAPER["rotation"], "angles": 61})
     source = "ours: every degree that the paper's rotation may draw"
     yield Preset("worst-rotation", "worst rotation", "worst_rotation", "adaptive", source, options)
+    options = _options({"search_steps": 4, "iterations": 200, "rivals": 2, "steps": 25})
+    source = "ours: classes and constants fitted to each image, from the image and from where a walk met the boundary"
+    yield Preset("cw-fitted", "carlini-wagner fitted", "carlini_wagner", "adaptive", source, options, norm="l2")
     options = _options({"steps": 20, "queries": 100})
     source = "Chen et al. 2020, through foolbox; sees decisions only"
     yield Preset("hop-skip-jump", "hop-skip-jump", "hop_skip_jump", "weak", source, options, norm="l2")

@@ -27,6 +27,7 @@ CUT = {
     "apgd-targets-l2-0.5": {"steps": 6},
     "cw": {"search_steps": 2, "iterations": 25},
     "cw-target": {"search_steps": 2, "iterations": 25},
+    "cw-fitted": {"search_steps": 2, "iterations": 25},
     "spsa10-margin-8": {"iterations": 3, "samples": 8},
     "random-8": {"draws": 20},
     "pgd10-target-center-8": {},
