@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmc import catalogue, experiments, features, lab, networks
-from mmc.attacks import correct
+from mmc.attacks import PRESETS, correct
+from mmc.attacks.preset import NEAREST
+from mmc.attacks.presets import chosen
 from mmc.lab import SCALES, Evaluation, Record, Spec, StaleRecordError, revisions
 from mmc.lab.revisions import Revision
 from mmc.losses import LOSSES
@@ -176,6 +178,16 @@ def test_revisions_count_up_and_give_reasons() -> None:
     assert all(len(r.reason) > 20 for r in revisions.REVISIONS)
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_nearest_point_of_ball_and_box_concerns_climbs_in_l2(scale: str) -> None:
+    climbs = {slug for slug, preset in PRESETS.items() if preset.norm == "l2" and preset.attack not in NEAREST}
+    assert climbs
+    for job in catalogue.jobs("all", scale):
+        evaluation = job.spec.evaluation
+        expected = evaluation.per_class > 0 or any(preset.slug in climbs for preset in chosen(evaluation.suite))
+        assert revisions.REVISIONS[2].concerns(job.spec) == expected, job.spec.place
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(SCALES), st.integers(1, 5000), st.sets(st.integers(0, 3), min_size=1)), max_size=3
@@ -271,7 +283,6 @@ def test_asking_for_a_spec_runs_what_is_missing_once(monkeypatch: pytest.MonkeyP
 
 def test_kept_weights_are_the_measured_network() -> None:
     from mmc import weights
-    from mmc.attacks import correct
 
     spec = Spec("trial", "smoke", "digits", "mlp", "MMC (rand)", recipe=TINY)
     record = experiments.record(spec, (3,))

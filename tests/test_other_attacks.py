@@ -10,6 +10,7 @@ from mmc.claims import other_attacks as measured
 from mmc.experiments import outcome
 
 FOUND = {tag: measured.records(tag) for tag in measured.TAGS}
+SEARCHES = {"distances": measured.PRINTED, "nearest": measured.FITTED}
 EACH = [(tag, key) for tag, found in FOUND.items() for key in found]
 
 
@@ -22,15 +23,28 @@ def test_what_stands_and_how_far_it_was_moved_is_as_recorded(tag: str, key: meas
     for name, attack in outcome(record.runs[0]).attacks.items():
         stands = measured.stands(record, name)
         assert not (stands & ~clean).any() and stands.mean() == pytest.approx(attack.correct.float().mean().item())
-    if tag == "distances":
-        away = measured.away(record)
+    if attack := SEARCHES.get(tag):
+        away = measured.away(record, attack)
         assert ((away == 0) == ~clean).all() and (away >= 0).all()
-        assert (np.isinf(away) == measured.stands(record, "cw")).all()
+        assert (np.isinf(away) == measured.stands(record, attack)).all()
+
+
+@pytest.mark.parametrize("key", FOUND["distances"], ids=str)
+def test_both_searches_met_one_network_and_ours_comes_at_least_as_near(key: measured.Key) -> None:
+    printed, nearest = FOUND["distances"][key], FOUND["nearest"][key]
+    assert printed.spec.with_changes(tag="", evaluation=nearest.spec.evaluation) == nearest.spec.with_changes(tag="")
+    count = printed.spec.evaluation.num_attacked
+    clean = [measured.stands(record, "clean")[:count] for record in (printed, nearest)]
+    assert (clean[0] == clean[1]).all()
+    over = measured.excess(printed, nearest)
+    assert len(over) <= clean[0].sum() and (over >= 0).all()
+    ours = measured.away(nearest, measured.FITTED)[:count]
+    assert np.median((ours / measured.away(printed))[clean[0]]) < 1.02
 
 
 @pytest.mark.parametrize(("tag", "key"), EACH, ids=str)
 def test_a_network_leads_itself_by_nothing_and_a_lead_turns_with_the_order(tag: str, key: measured.Key) -> None:
-    attack = {"corruptions": "noise", "distances": "cw", "spsa": "spsa10-margin"}[tag]
+    attack = SEARCHES.get(tag) or {"corruptions": "noise", "spsa": "spsa10-margin"}[tag]
     one, other = FOUND[tag][key], FOUND[tag]["SCE", "standard"]
     assert measured.difference(one, one, attack)[0] == 0
     gap, width = measured.difference(one, other, attack)
@@ -48,7 +62,7 @@ def test_what_was_not_run_is_none_and_what_needs_it_says_so() -> None:
         measured.difference(noisy, noisy, "spsa10-margin")
 
 
-@pytest.mark.parametrize("name", ["noise", "rotation", "carlini-wagner", "spsa"])
+@pytest.mark.parametrize("name", ["noise", "rotation", "carlini-wagner", "nearest", "spsa"])
 def test_every_column_has_a_settled_claim_beside_the_open_one_of_the_paper(name: str) -> None:
     entry = claims.ledger()[f"{name}-laptop"]
     assert entry.chapter == "distances" and entry.check

@@ -51,16 +51,17 @@ def missing(wanted: Sequence[Job], what: str = "The records") -> str:
 
 
 def per_image(record: Record, column: str) -> np.ndarray:
-    """What a printed column measures, by image: 1 where it stands, or its distance; the mean over the seeds.
-
-    An image that was never moved far enough has no distance: it counts with the largest that was found.
-    """
+    """What a printed column measures, by image: 1 where it stands, or its `bounded` distance; the mean over seeds."""
     slug = printed.slug(column, record.spec.loss)
     found = [outcome(run).attacks[slug] for run in record.runs]
     if found[0].distances is None:
         return np.mean([attacked.correct.numpy() for attacked in found], axis=0)
-    away = np.array([attacked.distances.numpy() for attacked in found])
-    return np.where(np.isfinite(away), away, away[np.isfinite(away)].max(initial=0.0)).mean(0)
+    return bounded(np.array([attacked.distances.numpy() for attacked in found])).mean(0)
+
+
+def bounded(away: np.ndarray) -> np.ndarray:
+    """Distances, where an image that was never moved far enough counts with the largest that was found."""
+    return np.where(np.isfinite(away), away, away[np.isfinite(away)].max(initial=0.0))
 
 
 def keeps_more(column: str, found: Sequence[Record]) -> Finding:
