@@ -39,7 +39,7 @@ def test_both_searches_met_one_network_and_ours_comes_at_least_as_near(key: meas
     over = measured.excess(printed, nearest)
     assert len(over) <= clean[0].sum() and (over >= 0).all()
     ours = measured.away(nearest, measured.FITTED)[:count]
-    assert np.median((ours / measured.away(printed))[clean[0]]) < 1.02
+    assert np.median(ours[clean[0]] / measured.away(printed)[clean[0]]) < 1.02
 
 
 @pytest.mark.parametrize(("tag", "key"), EACH, ids=str)
