@@ -72,3 +72,18 @@ def test_every_column_has_a_settled_claim_beside_the_open_one_of_the_paper(name:
 def test_without_records_there_are_none(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(lab.RECORDS, str(tmp_path))
     assert not measured.records("spsa") and not measured.recorded("spsa", "mmc")
+
+
+@pytest.mark.parametrize("missing", ["mmc", "sce-at-x"])
+def test_a_claim_is_open_until_all_networks_it_reads_are_there(
+    missing: str, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(lab.RECORDS, str(tmp_path))
+    place, names = tmp_path / "other-attacks" / "laptop", ("mmc", "sce", "mmc-at-x", "sce-at-x")
+    place.mkdir(parents=True)
+    for name in names:
+        (place / f"mnist-cnn-{name}-nearest.json").touch()
+    asked = ("nearest", "mmc", "sce", "mmc-at-*", "sce-at-*")
+    assert measured.recorded(*asked)
+    (place / f"mnist-cnn-{missing}-nearest.json").unlink()
+    assert not measured.recorded(*asked)

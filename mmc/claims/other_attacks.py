@@ -5,7 +5,7 @@ A claim is open as long as the records that it reads are missing. None says anyt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -102,15 +102,18 @@ def beyond(pair: tuple[float, float]) -> bool:
     return bool(pair[0] > pair[1])
 
 
-def recorded(tag: str, *losses: str) -> bool:
-    """Are there records of these losses without adversarial training?"""
+def recorded(tag: str, *names: str) -> bool:
+    """Are there records of these networks, by how their files are named, as `mmc` or `mmc-at-*`?"""
     place = lab.folder() / "other-attacks" / "laptop"
-    return all((place / f"mnist-cnn-{loss}-{tag}.json").exists() for loss in losses)
+    return all(any(place.glob(f"mnist-cnn-{name}-{tag}.json")) for name in names)
 
 
-def _once(tag: str, name: str, **about: str) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
-    """Register a check of the records of MMC and SCE, open until both are there."""
-    missing = "" if recorded(tag, "mmc", "sce") else f"Records of MNIST under {tag}, laptop scale: {COMMAND}."
+def _once(
+    tag: str, name: str, others: Sequence[str] = (), **about: str
+) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
+    """Register a check of the records of MMC, SCE and others, see `recorded`, open until all are there."""
+    there = recorded(tag, "mmc", "sce", *others)
+    missing = "" if there else f"Records of MNIST under {tag}, laptop scale: {COMMAND}."
     return claim(name, paper="MMC", chapter="distances", missing=missing, **about)
 
 
@@ -138,6 +141,7 @@ def carlini_wagner_laptop() -> Finding:
 @_once(
     "nearest",
     "nearest-laptop",
+    ("mmc-at-*", "sce-at-*"),
     source="our measurement at laptop scale of the distance to the nearest image that a search finds",
     printed="The nearest image that fools, as far as a search finds it, is farther on MMC than on SCE in the mean, "
     "without adversarial training and with it (MNIST, small CNN).",
