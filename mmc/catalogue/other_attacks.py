@@ -18,7 +18,7 @@ from mmc.catalogue.white_box import RIVALS
 from mmc.lab import Evaluation, Spec
 
 DISTANCES = ("cw", "cw-target")
-#: A search of a tenth of the printed one's iterations that comes nearer, so on more images.
+#: Ours costs less than the printed search, so it is run on more images.
 NEAREST = ("cw-fitted",)
 CORRUPTIONS = ("noise", "rotation", "worst-rotation")
 #: SPSA as the paper sets it, under each objective, ours with ten times its iterations, and the margin with gradients.
