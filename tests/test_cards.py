@@ -13,8 +13,8 @@ from mmc.attacks import correct
 from mmc.cards import SHELF, card, cards, names
 from mmc.data import load
 from mmc.lab import Evaluation, Spec
+from mmc.recipe import Recipe
 from mmc.shares import wilson
-from mmc.training.recipe import Recipe
 
 
 def test_every_network_of_the_book_has_a_card_that_names_its_record() -> None:

@@ -15,8 +15,8 @@ from mmc import catalogue, experiments, lab, networks
 from mmc.catalogue import Job
 from mmc.commands import cli
 from mmc.lab import Evaluation, Spec
+from mmc.recipe import Recipe
 from mmc.sweep import slots
-from mmc.training.recipe import Recipe
 from mmc.worker import duration
 
 TINY = Recipe(epochs=2, batch_size=64, optimizer="adam", learning_rate=1e-3)

@@ -18,7 +18,7 @@ from mmc import experiments, lab, weights
 from mmc.attacks import PRESETS, SUITES, Preset, Verdicts, run_suite
 from mmc.commands import attack, cli, nets, tell
 from mmc.lab import Evaluation, Spec
-from mmc.training.recipe import Recipe
+from mmc.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = Recipe(epochs=3, batch_size=64, optimizer="adam", learning_rate=3e-3)

@@ -18,8 +18,8 @@ import torch
 from mmc import experiments, lab, networks
 from mmc.catalogue import Job
 from mmc.lab import Evaluation, Spec
+from mmc.recipe import Recipe
 from mmc.sweep import discard_stale, plan, run_local
-from mmc.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = Recipe(epochs=12, batch_size=32, learning_rate=0.02, average=0.99, augmentation="shift")

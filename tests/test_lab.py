@@ -19,8 +19,8 @@ from mmc.attacks.presets import chosen
 from mmc.lab import SCALES, Evaluation, Record, Spec, StaleRecordError, revisions
 from mmc.lab.revisions import Revision
 from mmc.losses import LOSSES
+from mmc.recipe import AUGMENTATIONS, SCHEDULES
 from mmc.training import RULES, Recipe
-from mmc.training.recipe import AUGMENTATIONS, SCHEDULES
 
 SPEC = Spec("trial", "smoke", "digits", "mlp", "MMC (rand)", (("norm", 5.0),), evaluation=Evaluation((0.1, 0.25)))
 DATA = {"digest": "abc", "train": 3}

@@ -31,9 +31,9 @@ from submitit.helpers import DelayedSubmission
 from mmc import experiments, lab, networks
 from mmc.catalogue import Job
 from mmc.lab import Spec
+from mmc.recipe import Recipe
 from mmc.slurm import run_slurm
 from mmc.sweep import plan
-from mmc.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no Slurm was tried: {missing()}")
 

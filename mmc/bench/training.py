@@ -16,9 +16,9 @@ from mmc.data.split import Split
 from mmc.losses import LOSSES, build
 from mmc.models import Classifier, build_backbone
 from mmc.provenance import device
+from mmc.recipe import Recipe
 from mmc.training.loop import Run
 from mmc.training.precision import fastest
-from mmc.training.recipe import Recipe
 from mmc.training.rules import AT, Rule, Standard
 
 SHAPE, FEATURES, CLASSES = (3, 32, 32), 64, 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmc.catalogue.job import CIFAR, PAPER_CIFAR, PAPER_LOSSES, Job
 from mmc.lab import Spec
-from mmc.training.recipe import Recipe
+from mmc.recipe import Recipe
 
 
 def jobs(scale: str) -> list[Job]:

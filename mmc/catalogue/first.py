@@ -6,7 +6,7 @@ from typing import Any
 
 from mmc.catalogue.job import ADAM, PAPER_LOSSES, Job
 from mmc.lab import Evaluation, Spec
-from mmc.training.recipe import Recipe
+from mmc.recipe import Recipe
 
 #: One small network for every loss, by data set: digits live in the chapter, MNIST once, as records.
 FIRST = {

@@ -10,7 +10,7 @@ import dataclasses
 
 from mmc.catalogue.job import ADAM, CIFAR_CNN, RAMP, Job
 from mmc.lab import Evaluation, Spec
-from mmc.training.recipe import Recipe
+from mmc.recipe import Recipe
 
 #: Plain adversarial training, the three that weigh images, MART, SOVR, and the two that pull at the clean image or at
 #: the distance; those that the question is about first.

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from mmc.lab import Spec
-from mmc.training.recipe import Recipe
+from mmc.recipe import Recipe
 
 
 @dataclass(frozen=True)

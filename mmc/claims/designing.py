@@ -45,13 +45,14 @@ def foretells(key: str, resamples: int = RESAMPLES, seed: int = 0) -> tuple[floa
         resamples: pairings drawn.
         seed: of the drawing.
     """
-    from scipy.stats import permutation_test, spearmanr
+    from scipy.stats import permutation_test, rankdata, zscore
 
-    values, robust = column(key), accuracies()
+    ranks = zscore(rankdata(accuracies()))
     found = permutation_test(
-        (values,),
-        lambda drawn: spearmanr(drawn, robust).statistic,
+        (zscore(rankdata(column(key))),),
+        lambda drawn, axis: np.mean(drawn * ranks, axis=axis),  # Spearman's: Pearson's, of the ranks
         permutation_type="pairings",
+        vectorized=True,
         n_resamples=resamples,
         rng=np.random.default_rng(seed),
     )

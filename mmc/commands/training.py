@@ -11,7 +11,7 @@ import click
 
 from mmc.commands.tell import say, table, told, training_progress
 from mmc.lab import Evaluation, Spec
-from mmc.training.recipe import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
+from mmc.recipe import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, SCHEDULES, Recipe
 
 CHOICES = {
     "optimizer": OPTIMIZERS,

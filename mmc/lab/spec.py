@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmc.training.recipe import Recipe
+from mmc.recipe import Recipe
 
 SCALES = ("smoke", "laptop", "gpu")
 # Options as (name, value) pairs, so that a Spec can be compared and hashed.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mmc.recipe import Recipe, rate
 from mmc.training.loop import History, Interrupted, NonFiniteLossError, Progress, accuracy, train
-from mmc.training.recipe import Recipe, rate
 from mmc.training.rules import RULES, Rule, build_rule
 
 __all__ = [

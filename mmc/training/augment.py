@@ -18,7 +18,7 @@ def augment(pixels: Tensor, kind: str, generator: torch.Generator) -> Tensor:
 
     Args:
         pixels: shape (N, C, H, W), of any type; the type and the range stay.
-        kind: one of `mmc.training.recipe.AUGMENTATIONS`.
+        kind: one of `mmc.recipe.AUGMENTATIONS`.
         generator: where the draws come from, on the device of the pixels.
 
     Returns:

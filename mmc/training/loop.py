@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmc.chance import seeded
+from mmc.recipe import Recipe, rate
 from mmc.training import checkpoint
 from mmc.training.augment import augment
-from mmc.training.recipe import Recipe, rate
 from mmc.training.rules import Moment, Rule, Standard
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mmc.training.recipe import Recipe
+from mmc.recipe import Recipe
 
 
 def has_bf16(device: str) -> bool:

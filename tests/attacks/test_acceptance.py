@@ -125,9 +125,10 @@ def test_carlini_wagner_finds_the_exact_distance(oracles) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_auto_pgd_finds_the_exact_distance_by_bisection(norm: str, oracles) -> None:
-    attack = partial(nearest_by_radius, partial(apgd_all_targets, steps=30), norm=norm)
+    attack = partial(nearest_by_radius, partial(apgd_all_targets, steps=10), norm=norm)
     for instance in oracles(norm):
-        assert check_minimum_distance(attack, instance, norm).median() <= 1.02, instance
+        ratios = check_minimum_distance(attack, instance, norm)
+        assert ratios.median() <= 1.02 and ratios.quantile(0.9) <= 1.1, instance
 
 
 def test_the_ladder_is_ordered_on_the_oracle() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmc.chance import draw_seed, seeded
+from mmc.recipe import AUGMENTATIONS
 from mmc.training.augment import PADDING, augment
-from mmc.training.recipe import AUGMENTATIONS
 
 few = settings(max_examples=15, deadline=None)
 seeds = st.integers(0, 10_000)

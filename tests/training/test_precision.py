@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmc.recipe import PRECISIONS, Recipe
 from mmc.training import precision
-from mmc.training.recipe import PRECISIONS, Recipe
 
 
 @pytest.mark.parametrize("has", [True, False])
