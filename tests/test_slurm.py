@@ -148,7 +148,7 @@ def test_a_preempted_job_goes_on_where_it_was(executor: submitit.AutoExecutor, t
     assert job.result() == int(trace.read_text())
 
 
-LONG = Recipe(epochs=240, batch_size=16, optimizer="adam", learning_rate=1e-3)
+LONG = Recipe(epochs=60, batch_size=16, optimizer="adam", learning_rate=1e-3)
 TINY = Spec("on-slurm", "smoke", "digits", "mlp", "MMC", feature_dim=16, recipe=LONG)
 
 
