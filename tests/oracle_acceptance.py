@@ -18,6 +18,8 @@ import torch
 from exact import random_piecewise, trained_piecewise
 from torch import nn
 
+from mmc.attacks import margin
+from mmc.attacks.checks import input_gradient
 from mmc.losses import LOSSES as LOSSES_OF_ALL
 from mmc.losses import build
 from mmc.models import Classifier
@@ -202,5 +204,19 @@ def check_minimum_distance(attack: Attack, instance: Instance, norm: str = "l2",
     exact, safe = oracle.distances(norm), oracle.safe_distances(norm)
     impossible = found < (1 - 1e-4) * safe
     assert not impossible.any(), f"{int(impossible.sum())} images fool at less than their exact distance"
-    ratios = torch.where(found == exact, 1, found / exact)
-    return ratios[(exact > 0) & ~fooled(oracle, oracle.x)]
+    return torch.where(found == exact, 1, found / exact)[_judged(instance, norm)]
+
+
+def _judged(instance: Instance, norm: str) -> Bool[Tensor, " N"]:
+    """Which images have a distance: they are correct as they are, and not on the boundary."""
+    return (instance.oracle.distances(norm) > 0) & ~fooled(instance.oracle, instance.oracle.x)
+
+
+def on_a_slope(instance: Instance, norm: str = "l2") -> Bool[Tensor, " M"]:
+    """At which of the images that `check_minimum_distance` judges the margin has a gradient.
+
+    A small network may be flat around an image, and some are nearly everywhere, depending on the machine that trained
+    them. No climb knows the way from there, so how near it comes is no measure of it.
+    """
+    model, x, y = instance.oracle.model, instance.oracle.x, instance.oracle.y
+    return (input_gradient(margin, model, x, y).flatten(1) != 0).any(1)[_judged(instance, norm)]

@@ -37,9 +37,7 @@ def _wide(epsilon: Radius) -> Radius:
 def lengths(delta: Float[Tensor, "N C H W"], norm: str) -> Float[Tensor, " N"]:
     """The norm of each example's change."""
     flat = delta.flatten(1)
-    if norm == "linf":
-        return flat.abs().amax(1) if flat.shape[1] else flat.sum(1)
-    return flat.norm(dim=1)
+    return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
 
 
 def project(
