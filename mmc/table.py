@@ -15,6 +15,16 @@ def _text(value: Any, digits: int) -> str:
     return str(value)
 
 
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of texts. A number and its spread stay on one line, and a `|` inside a cell splits none."""
+
+    def line(cells: Iterable[str]) -> str:
+        kept = (cell.replace("|", r"\|").replace(" ± ", "\u00a0±\u00a0") for cell in cells)
+        return "| " + " | ".join(kept) + " |"
+
+    return "\n".join([line(columns), line("---" for _ in columns), *map(line, rows)])
+
+
 @dataclass(frozen=True)
 class Table:
     """A small table that a notebook shows.
@@ -45,13 +55,8 @@ class Table:
 
     def markdown(self) -> str:
         """The table as it stands on a page."""
-
-        def line(cells: Iterable[str]) -> str:
-            kept = (cell.replace("|", r"\|").replace(" ± ", "\u00a0±\u00a0") for cell in cells)
-            return "| " + " | ".join(kept) + " |"
-
-        body = [line(self.columns), line("---" for _ in self.columns), *map(line, self.cells())]
-        return "\n".join(body) + f"\n\n:::{{dropdown}} How these numbers were made\n{self.made}\n:::\n"
+        body = markdown(self.columns, self.cells())
+        return f"{body}\n\n:::{{dropdown}} How these numbers were made\n{self.made}\n:::\n"
 
     def _repr_markdown_(self) -> str:
         return self.markdown()

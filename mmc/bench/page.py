@@ -10,6 +10,7 @@ from mmc.bench import attacks
 from mmc.bench.attacks import GROWTH, Table
 from mmc.bench.contest import DISTANCE, Comparison
 from mmc.bench.ratio import Ratio
+from mmc.table import markdown
 
 
 def page(table: Table | None = None, asked: Iterable[str] | None = None) -> str:
@@ -38,11 +39,6 @@ def _part(one: Comparison) -> str:
     return f"{one.name} | {one.peer} | {one.network}"
 
 
-def _rows(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heading, ["---"] * len(heading), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 def _values(values: Sequence[float]) -> str:
     """Mean and standard deviation over the seeds."""
     mean = f"{statistics.fmean(values):.4g}"
@@ -68,7 +64,7 @@ def _contests(outcomes: Sequence[Comparison]) -> str:
             rows.append([what, one.peer, str(one.images), *values, strong, _time(one.time), goal])
         heading = ["attack", "peer", "images", "ours", "theirs", "as strong", "our time over theirs", "goal"]
         ball = f", $\\epsilon$ = {radius(epsilon)}" if epsilon else ""
-        found.append(f"## {network}{ball}\n\n{_rows(heading, rows)}")
+        found.append(f"## {network}{ball}\n\n{markdown(heading, rows)}")
     budgets = dict.fromkeys(f"{one.name}: {one.budget}" for one in outcomes)
     return "\n\n".join([*found, "Budgets. " + "; ".join(budgets) + "."])
 
@@ -107,7 +103,7 @@ def _growth(table: Table) -> str:
         counts = f"{one['counts'][0]} to {one['counts'][-1]}"
         memory = " and ".join(f"{value:.0f}" for value in one["MiB"])
         rows.append([one["preset"], counts, f"{one['exponent']:.2f}", memory, "met" if one["met"] else "**missed**"])
-    return f"## Cost against the number of images\n\n{_rows(heading, rows)}"
+    return f"## Cost against the number of images\n\n{markdown(heading, rows)}"
 
 
 def _made(table: Table) -> str:
