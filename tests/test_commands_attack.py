@@ -124,9 +124,19 @@ def test_a_file_of_weights_will_do(net: Path, tmp_path: Path, monkeypatch: pytes
     other = mmc(str(shelf / "mine.safetensors"), "noise", "--num", "20").output
     table = [line for line in said.splitlines() if "%" in line and "first" not in line]
     assert table and table == [line for line in other.splitlines() if "%" in line and "first" not in line]
+    (records / f"{SPEC.place}.json").unlink()
+    with pytest.raises(FileNotFoundError, match=f"no {records / SPEC.place}.json and no .*: the record of .*mine"):
+        nets.find(str(shelf / "mine.safetensors"))
 
 
-def test_every_network_of_the_book_is_found_by_its_name() -> None:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["the book's records", "one's own"])
+def test_every_network_of_the_book_is_found_by_its_name(
+    elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one's own records are kept in a folder of their own."""
+    kept = {record.spec.place: record.seeds for record in map(lab.read, lab.folder().glob("*/laptop/*.json"))}
+    if elsewhere:
+        monkeypatch.setenv(lab.RECORDS, str(tmp_path))
     files = sorted((ROOT / "book" / "weights").glob("*.safetensors"))
     assert files
     for file in files:
@@ -137,7 +147,7 @@ def test_every_network_of_the_book_is_found_by_its_name() -> None:
         assert (
             found == file and file.stem.replace("-at-", "-") == short and ("-at-" in file.stem) == (spec.rule == "AT")
         )
-        assert seed in lab.read(lab.path(spec)).seeds
+        assert seed in kept[spec.place]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,12 @@ def find(net: str) -> tuple[Any, int, Path]:
     if (file.parent / "record.json").exists():
         source = file.parent / "record.json"
     elif "record" in words:
-        source = lab.folder() / f"{words['record']}.json"
+        # The book's networks are those of the book's records, wherever one's own are kept.
+        places = [folder / f"{words['record']}.json" for folder in (lab.folder(), shelf.parent / "records")]
+        source = next((place for place in places if place.exists()), None)
+        if source is None:
+            missing = " and no ".join(dict.fromkeys(map(str, places)))
+            raise FileNotFoundError(f"no {missing}: the record of {file}, which says how it is built")
     else:
         raise ValueError(f"{file} does not say which record it belongs to, so its network cannot be built")
     return lab.read(source).spec, int(words["seed"]), file
