@@ -1,4 +1,4 @@
-"""The command line: `mmc book`, `mmc store`, `mmc normalise`, `mmc ledger`."""
+"""The command line, `mmc`."""
 
 from __future__ import annotations
 

@@ -121,6 +121,16 @@ def test_projection_is_the_nearest_point_of_the_ball_and_stays_in_the_box(norm: 
     assert steepest(torch.zeros_like(x), norm).eq(0).all()
 
 
+def test_a_corner_of_the_box_just_within_reach_is_a_point_like_others() -> None:
+    """All pixels end at a wall and use the whole radius: rounding may not take more of it than there is."""
+    generator = torch.Generator().manual_seed(0)
+    x = 1 - 0.5 * torch.rand(4000, 1, 1, 1, generator=generator).expand(-1, 1, 1, 12)
+    reach = lengths(1 - x, "l2")
+    for slack in (1 - 1e-7, 1.0, 1 + 1e-7):
+        back = project(x + 3, x, slack * reach, "l2")
+        torch.testing.assert_close(back, torch.ones_like(x), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("name", CLIMBS)
 @pytest.mark.parametrize("norm", NORMS)
 @few
