@@ -66,7 +66,7 @@ def _shortened(
         left = (epsilon**2 - spent**2).clamp_min(0).sqrt()
         # The share can only grow; rounding must not shrink it, for then what had reached a wall would come off it.
         share = share.maximum((left / free.clamp_min(1e-30)).clamp_max(1.0))
-        more = stopped | (share * size > room)
+        more = share * size > room
         if more.equal(stopped):
             return share
         stopped = more
