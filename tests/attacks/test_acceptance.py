@@ -115,28 +115,27 @@ def test_all_targets_find_nearly_all_of_the_truth_of_networks(norm: str, oracles
     assert missed <= 0.04 * count + 1e-9
 
 
-def ratios_of_networks(attack, instances: Iterator[Instance], norm: str) -> list[torch.Tensor]:
-    """Found over exact distance where the margin has a gradient, of each instance that has such images."""
-    found = [check_minimum_distance(attack, one, norm)[on_a_slope(one, norm)] for one in instances]
-    return [ratios for ratios in found if len(ratios)]
-
-
 def test_carlini_wagner_finds_the_exact_distance(oracles) -> None:
     """Before planes every image of every instance within two percent; on networks half of the images of each."""
     for instance in oracles("l2", AFFINE, times=2):
         assert check_minimum_distance(carlini_wagner, instance).max() <= 1.02, instance
-    ratios = ratios_of_networks(carlini_wagner, oracles("l2", BENT), "l2")
-    assert all(ratio.median() <= 1.02 for ratio in ratios)
+    ratios = [check_minimum_distance(carlini_wagner, one)[on_a_slope(one)] for one in oracles("l2", BENT)]
+    assert all(ratio.median() <= 1.02 for ratio in ratios if len(ratio))
     assert (torch.cat(ratios) > 1.02).double().mean() <= 0.2
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_auto_pgd_finds_the_exact_distance_by_bisection(norm: str, oracles) -> None:
-    attack = partial(nearest_by_radius, partial(apgd_all_targets, steps=10), norm=norm)
+    every_target = partial(nearest_by_radius, partial(apgd_all_targets, steps=10), norm=norm)
+
+    def ratios(instance: Instance) -> torch.Tensor:
+        # From a radius of the right size, for a dozen rounds only halve so far.
+        return check_minimum_distance(partial(every_target, first_radius=instance.epsilon), instance, norm)
+
     for instance in oracles(norm, AFFINE):
-        assert check_minimum_distance(attack, instance, norm).median() <= 1.02, instance
-    ratios = torch.cat(ratios_of_networks(attack, oracles(norm, BENT), norm))
-    assert ratios.median() <= 1.01 and (ratios > 1.02).double().mean() <= 0.25
+        assert ratios(instance).median() <= 1.01, instance
+    found = torch.cat([ratios(instance)[on_a_slope(instance, norm)] for instance in oracles(norm, BENT)])
+    assert found.median() <= 1.01 and (found > 1.02).double().mean() <= 0.25
 
 
 def test_the_ladder_is_ordered_on_the_oracle() -> None:
