@@ -19,11 +19,31 @@ SAMPLE = {"theory": 4, "attacks": 0}
 CASES = [(room.name, module) for room in mutation.ROOMS.values() for module in room.modules()]
 #: Mutants that change nothing a test could see, by module, each with the reason.
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "balls": {
+        "steepest: return scaled / lengths(scaled, norm).clamp_min(1e-30)[:, None, None, None] -> "
+        "return scaled / lengths(scaled, norm).clamp_min(1.0)[:, None, None, None]": (
+            "the largest entry is one by then, or all are zero"
+        ),
+    },
     "mim": {
         "share: return scaled / scaled.flatten(1).abs().sum(1).clamp_min(1e-30)[:, None, None, None] -> "
         "return scaled / scaled.flatten(1).abs().sum(1).clamp_min(1.0)[:, None, None, None]": (
             "the largest entry is one by then, or all are zero"
         ),
+    },
+    "walk": {
+        "walk: break -> pass": "with no image left the rest of the loop does nothing",
+        "walk: for step in range(steps + 1): -> for step in range(steps + 2):": "one more look, and no step after it",
+        "walk: low, high = (torch.zeros_like(x[:, 0, 0, 0]), torch.ones_like(x[:, 0, 0, 0])) -> "
+        "low, high = (torch.zeros_like(x[:, 0, 0, 1]), torch.ones_like(x[:, 0, 0, 0]))": "only the shape counts",
+        "walk: low, high = (torch.zeros_like(x[:, 0, 0, 0]), torch.ones_like(x[:, 0, 0, 0])) -> "
+        "low, high = (torch.zeros_like(x[:, 0, 0, 0]), torch.ones_like(x[:, 0, 0, 1]))": "only the shape counts",
+        "walk: image = torch.where((there & (high < 1))[WIDE], torch.lerp(x, here, high[WIDE]), "
+        "here.where(there[WIDE], x)) -> "
+        "image = torch.where((there & (high < 2))[WIDE], torch.lerp(x, here, high[WIDE]), "
+        "here.where(there[WIDE], x))": "the same place, but for rounding",
+        "walk: moved = now + (length / slope.where(slope > 0, 1))[WIDE] * free -> "
+        "moved = now + (length / slope.where(slope > 0, 2))[WIDE] * free": "a length of zero is divided",
     },
 }
 
@@ -47,6 +67,11 @@ def test_every_mutant_is_noticed(room, module, request):
     assert found["run"] > 0
     survivors = [mutant for mutant in found["survivors"] if mutant not in EQUIVALENT.get(module, {})]
     assert not survivors, f"no test of mmc.{room}.{module} notices: {survivors}"
+
+
+@pytest.mark.parametrize("module", EQUIVALENT)
+def test_what_is_passed_over_is_a_mutant_that_there_is(module):
+    assert EQUIVALENT[module].keys() <= {str(one) for one in mutation.mutants(mutation.ROOMS["attacks"], module)}
 
 
 @pytest.mark.parametrize(("room", "module"), CASES)

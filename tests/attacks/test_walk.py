@@ -139,3 +139,24 @@ def test_steps_reach_across_the_box() -> None:
     x, y = torch.zeros(1, 1, 4, 4), torch.zeros(1, dtype=torch.long)
     met = walk(model, x, y, 1 - y, **OPTIONS)
     assert met.distance.item() == pytest.approx(15.5 / 4, rel=0.03)
+
+
+def at_the_walls(distance: float, size: float) -> tuple[Affine, torch.Tensor, torch.Tensor]:
+    """A plane at this distance in the box, of an image whose pixels are at walls: half can only move away from them."""
+    sign, wall = torch.tensor([1.0, -1.0, -1.0, 1.0]), torch.tensor([1.0, 0.0, 1.0, 0.0])  # two stay, two move
+    weight, x = size * sign.repeat_interleave(4), wall.repeat_interleave(4).view(1, 1, 4, 4)
+    gap = distance * weight[8:].norm() + weight @ x.flatten()
+    model = Affine(torch.stack([torch.zeros(16), weight]), torch.stack([gap, torch.zeros(())])).eval()
+    return model, x, torch.zeros(1, dtype=torch.long)
+
+
+@pytest.mark.parametrize("size", [0.1, 3.0])
+def test_the_plane_is_looked_for_among_the_pixels_that_can_move_and_the_first_step_is_short(size: float) -> None:
+    one_step = OPTIONS | {"steps": 1}
+    model, x, y = at_the_walls(0.9 * FIRST, size)
+    met = walk(model, x, y, 1 - y, **one_step)
+    assert met.distance.item() == pytest.approx(0.9 * FIRST, rel=0.03)
+    assert (met.image - x).flatten()[:8].eq(0).all()
+    model, x, y = at_the_walls(1.1 * FIRST, size)
+    assert walk(model, x, y, 1 - y, **one_step).distance.isinf().all()
+    assert walk(model, x, y, 1 - y, **OPTIONS).distance.item() == pytest.approx(1.1 * FIRST, rel=0.03)
