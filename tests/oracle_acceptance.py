@@ -195,8 +195,8 @@ def check_minimum_distance(attack: Attack, instance: Instance, norm: str = "l2",
         options: passed on.
 
     Returns:
-        Found over exact distance of every image that is correct as it is: 1 is perfect, infinite where the attack
-        found nothing. At least 1 - 1e-4, less what the model's rounding allows.
+        Found over exact distance of every image that is correct as it is: 1 is perfect, or within `ROUNDING`; infinite
+        where the attack found nothing.
     """
     oracle = instance.oracle
     x_adv = attack(oracle.model, oracle.x, oracle.y, **options)
