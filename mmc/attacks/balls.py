@@ -60,12 +60,12 @@ def _shortened(
     leave of the ball goes to the others, of which more may then reach a wall, until none does.
     """
     room, size = torch.where(delta > 0, 1 - x, x), delta.abs()
-    stopped, share = torch.zeros_like(size, dtype=torch.bool), torch.zeros_like(_wide(lengths(size, "l2")))
+    stopped, share = torch.zeros_like(size, dtype=torch.bool), 0.0
     while True:
         spent, free = _wide(lengths(room * stopped, "l2")), _wide(lengths(size * ~stopped, "l2"))
         left = (epsilon**2 - spent**2).clamp_min(0).sqrt()
         # The share can only grow; rounding must not shrink it, for then what had reached a wall would come off it.
-        share = share.maximum((left / free.clamp_min(1e-30)).clamp_max(1.0))
+        share = (left / free.clamp_min(1e-30)).clamp_max(1.0).clamp_min(share)
         more = share * size > room
         if more.equal(stopped):
             return share
