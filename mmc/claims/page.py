@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mmc.claims import CORRECTED, FAILS, OPEN, VERDICTS, Claim, Finding, ledger
+from mmc.claims import CORRECTED, FAILS, OPEN, VERDICTS, Claim, Finding, check, ledger
 from mmc.table import Table
 
 _BADGES = dict(zip(VERDICTS, ("holds", "corrected", "fails", "open"), strict=True))
@@ -51,6 +51,21 @@ def entries(paper: str) -> list[Entry]:
     return [Entry(claim, claim.check() if claim.check else None) for claim in claims if claim.paper == paper]
 
 
+def named(*names: str) -> list[Entry]:
+    """Run the checks of these claims.
+
+    Raises:
+        KeyError: the ledger has no such claim; the message lists the valid names.
+    """
+    findings = {name: check(name) for name in names}
+    return [Entry(ledger()[name], finding) for name, finding in findings.items()]
+
+
+def waiting(chapter: str) -> list[Entry]:
+    """The claims of a chapter that nobody can check yet."""
+    return [Entry(claim, None) for claim in ledger().values() if claim.chapter == chapter and not claim.check]
+
+
 def badge(verdict: str) -> str:
     """A verdict as a colored badge; the words carry the meaning, the color only helps."""
     return f'<span class="verdict verdict-{_BADGES[verdict]}">{verdict}</span>'
@@ -63,7 +78,7 @@ def summary(found: Iterable[Entry]) -> Table:
     return Table(["verdict", "claims"], rows, made="`mmc.claims.page.summary`: every check ran on this page.")
 
 
-def _card(entry: Entry) -> str:
+def _card(entry: Entry, at: str) -> str:
     claim = entry.claim
     rows = [f"**As printed** ({claim.source}). {claim.printed}"]
     if claim.exact:
@@ -72,17 +87,23 @@ def _card(entry: Entry) -> str:
         rows.append(f"**Evidence.** {entry.finding.evidence}")
     if claim.missing:
         rows.append(f"**Missing.** {claim.missing}")
-    if claim.chapter:
+    if claim.chapter not in ("", at):
         rows.append(f"[Read the chapter]({claim.chapter}.ipynb)")
     body = "\n\n".join(rows)
     head = f":::{{card-header}}\n`{claim.name}` {badge(entry.verdict)}\n:::"
     return f"::::{{card}}\n:class-card: claim\n\n{head}\n\n{body}\n::::"
 
 
-def cards(found: Iterable[Entry], *verdicts: str) -> Page:
-    """One card per claim: printed, exact, evidence, verdict; only these verdicts, where some are named."""
+def cards(found: Iterable[Entry], *verdicts: str, at: str = "") -> Page:
+    """One card per claim: printed, exact, evidence or what is missing, verdict.
+
+    Args:
+        found: the claims.
+        verdicts: show these only, where some are named.
+        at: the chapter that shows them; a card has no link to its own page.
+    """
     chosen = [entry for entry in found if not verdicts or entry.verdict in verdicts]
-    return Page("\n\n".join(map(_card, chosen)) or "None.")
+    return Page("\n\n".join(_card(entry, at) for entry in chosen) or "None.")
 
 
 def sentences(found: Iterable[Entry], said: Mapping[str, str], *verdicts: str) -> Page:

@@ -84,11 +84,11 @@ def points(difference: tuple[float, float]) -> str:
     return f"{100 * difference[0]:+.1f} ± {100 * difference[1]:.1f}"
 
 
-def _made(*chosen: Record) -> str:
-    images = chosen[0].spec.evaluation.num_attacked
+def _made(*chosen: Record, images: object = None) -> str:
     counts = list(dict.fromkeys(len(record.seeds) for record in chosen))
     seeds = f"{' and '.join(map(str, counts))} seed{'s' * (counts != [1])}"
-    return f"laptop scale, {TITLES[chosen[0].spec.dataset]}, {images} test images, {seeds}"
+    spec = chosen[0].spec
+    return f"laptop scale, {TITLES[spec.dataset]}, {images or spec.evaluation.num_attacked} test images, {seeds}"
 
 
 @claim(
@@ -168,12 +168,13 @@ def white_box_colors_worst_laptop() -> Finding:
 )
 def clean_accuracy_laptop() -> Finding:
     found = records(COLORS)
-    clean = {loss: float(record.values("clean").mean()) for (loss, rule), record in found.items() if rule == "standard"}
+    plain = {loss: record for (loss, rule), record in found.items() if rule == "standard"}
+    clean = {loss: float(record.values("clean").mean()) for loss, record in plain.items()}
     return Finding(
         printed=clean["MMC"] > clean["SCE"] - LITTLE,
         evidence="Clean accuracy: "
         + ", ".join(f"{loss} {share:.1%}" for loss, share in clean.items())
-        + f" (laptop scale, CIFAR-10, all test images, {len(found['MMC', 'standard'].seeds)} seed).",
+        + f" ({_made(*plain.values(), images='all')}).",
     )
 
 

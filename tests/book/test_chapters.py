@@ -72,7 +72,7 @@ def test_theory_chapter_has_its_parts(name):
     settled = [claim for claim in claims.ledger().values() if claim.chapter == name and claim.check]
     for claim in settled:
         assert f'"{claim.name}"' in source, f"the chapter shows no verdict on {claim.name}"
-    assert not settled or "check(" in source, "the verdict is computed"
+    assert not settled or "page.named(" in source, "the verdict is computed"
     for part in ("You will learn", "Where it breaks", "In the library", "What we learned"):
         assert part.lower() in text.lower(), f"no part {part!r}"
     assert len(text.split()) >= 1000
