@@ -43,7 +43,8 @@ def jobs(scale: str) -> list[Job]:
             experiment="white-box", evaluation=Evaluation(suite=(*SUITE, "autoattack"), num_attacked=500)
         )
         return [
-            *(Job(colors.with_changes(loss=loss), (0,), CELLS) for loss in (*RIVALS, *others)),
+            *(Job(colors.with_changes(loss=loss), (0, 1), CELLS) for loss in RIVALS),
+            *(Job(colors.with_changes(loss=loss), (0,), CELLS) for loss in others),
             *(Job(mnist.with_changes(loss=loss), (0, 1, 2)) for loss in PAPER_LOSSES),
             *(Job(mnist.with_changes(loss=loss, **MNIST_AT), (0, 1, 2)) for loss in RIVALS),
         ]
