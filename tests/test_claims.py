@@ -81,6 +81,21 @@ def test_page_shows_every_claim_once_and_counts_them():
         assert left.claim.name != right.claim.name
 
 
+def test_a_chapter_shows_the_claims_that_it_names_and_those_that_wait() -> None:
+    by_name = {entry.claim.name: entry for entry in page.entries("MMC")}
+    names = list(by_name)[::9]
+    assert page.named(*names) == [by_name[name] for name in names]
+    with pytest.raises(KeyError, match="theorem-99"):
+        page.named(*names, "theorem-99")
+    for chapter in Project.find().chapters():
+        waiting = page.waiting(chapter)
+        assert {entry.verdict for entry in waiting} <= {claims.OPEN}
+        shown = page.cards(waiting, at=chapter).markdown
+        assert f"({chapter}.ipynb)" not in shown
+        assert all(entry.claim.missing in shown for entry in waiting)
+        assert not waiting or f"({chapter}.ipynb)" in page.cards(waiting).markdown
+
+
 def test_a_sentence_that_no_longer_fits_its_verdict_is_refused() -> None:
     entries = page.entries("MMC")
     by_verdict = {entry.verdict: entry.claim for entry in entries}

@@ -50,12 +50,14 @@ INSPECT = r"""
   const untypeset = [...document.querySelectorAll(".math")].filter((node) => !node.querySelector("mjx-container"));
   const room = document.documentElement;
   const images = [...document.querySelectorAll("img")];
+  const printed = [...document.querySelectorAll(".output.stream pre")].filter(visible);
   const named = (img) => /\.(png|svg|jpe?g)$|^_?images\//.test(img.alt) || img.alt.trim().split(/\s+/).length < 2;
   return {
     "raw markup": raw,
     "math not typeset": untypeset.map((node) => brief(node.textContent)),
     "math error": [...document.querySelectorAll("mjx-merror")].map((node) => brief(node.textContent)),
     "sideways scroll": room.scrollWidth > room.clientWidth ? [`${room.scrollWidth} px in ${room.clientWidth} px`] : [],
+    "printed text cut off": printed.filter((p) => p.scrollWidth > p.clientWidth + 1).map((p) => brief(p.textContent)),
     "image not loaded": images.filter((img) => !img.complete || !img.naturalWidth).map((img) => img.src),
     "image without words": images.filter(named).map((img) => `${img.src} says ${img.alt}`),
     "headings": [...document.querySelectorAll("h1")].filter(visible).length === 1 ? [] : ["not exactly one h1"],
@@ -171,6 +173,7 @@ def visits(site: Path, browser: Browser, origins: dict[str, str]) -> Visits:
         "math not typeset",
         "math error",
         "sideways scroll",
+        "printed text cut off",
         "image not loaded",
         "image without words",
         "headings",
@@ -188,6 +191,7 @@ def test_the_checks_see_a_broken_page(browser: Browser, tmp_path: Path) -> None:
     broken.write_text(
         '<h1>a</h1><h1>b</h1><p>see $x$ and \\(y\\)</p><span class="math">z</span><mjx-merror>e</mjx-merror>'
         '<img src="missing.png" alt="missing.png"><div style="width: 3000px">wide</div>'
+        '<div class="output stream"><pre style="width: 9ch; overflow: auto">a printed sentence</pre></div>'
     )
     page = browser.new_page()
     page.goto(broken.as_uri())
