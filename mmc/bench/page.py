@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from mmc.attacks.preset import radius
@@ -65,8 +66,19 @@ def _contests(outcomes: Sequence[Comparison]) -> str:
         heading = ["attack", "peer", "images", "ours", "theirs", "as strong", "our time over theirs", "goal"]
         ball = f", $\\epsilon$ = {radius(epsilon)}" if epsilon else ""
         found.append(f"## {network}{ball}\n\n{markdown(heading, rows)}")
-    budgets = dict.fromkeys(f"{one.name}: {one.budget}" for one in outcomes)
-    return "\n\n".join([*found, "Budgets. " + "; ".join(budgets) + "."])
+    return "\n\n".join([*found, "Budgets. " + "; ".join(_budgets(outcomes)) + "."])
+
+
+def _budgets(outcomes: Sequence[Comparison]) -> list[str]:
+    """What both sides may spend, attack by attack; with the networks where it differs between them."""
+    networks: dict[tuple[str, str], list[str]] = {}
+    for one in outcomes:
+        networks.setdefault((one.name, one.budget), []).append(one.network)
+    often = Counter(name for name, _ in networks)
+    return [
+        f"{name}: {budget}" + (f" ({', '.join(dict.fromkeys(there))})" if often[name] > 1 else "")
+        for (name, budget), there in networks.items()
+    ]
 
 
 def _missed(outcomes: Sequence[Comparison]) -> str:
