@@ -15,12 +15,22 @@ def _text(value: Any, digits: int) -> str:
     return str(value)
 
 
+def in_math(value: float, digits: int = 2) -> str:
+    r"""A number as it stands in a formula: `5.8 \cdot 10^{-5}` where plain text has 5.8e-05."""
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
+
+
+def unbroken(text: str) -> str:
+    """The text with every number and its spread kept on one line."""
+    return text.replace(" ± ", "\u00a0±\u00a0")
+
+
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of texts. A number and its spread stay on one line, and a `|` inside a cell splits none."""
 
     def line(cells: Iterable[str]) -> str:
-        kept = (cell.replace("|", r"\|").replace(" ± ", "\u00a0±\u00a0") for cell in cells)
-        return "| " + " | ".join(kept) + " |"
+        return "| " + " | ".join(unbroken(cell.replace("|", r"\|")) for cell in cells) + " |"
 
     return "\n".join([line(columns), line("---" for _ in columns), *map(line, rows)])
 

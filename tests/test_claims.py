@@ -96,6 +96,13 @@ def test_a_chapter_shows_the_claims_that_it_names_and_those_that_wait() -> None:
         assert not waiting or f"({chapter}.ipynb)" in page.cards(waiting).markdown
 
 
+def test_only_what_a_paper_prints_is_shown_as_printed() -> None:
+    for claim in LEDGER.values():
+        shown = page.cards([page.Entry(claim, None)]).markdown
+        assert ("**As we read it**" in shown) == claim.ours != ("**As printed**" in shown)
+        assert "(our " not in shown
+
+
 def test_a_sentence_that_no_longer_fits_its_verdict_is_refused() -> None:
     entries = page.entries("MMC")
     by_verdict = {entry.verdict: entry.claim for entry in entries}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmc.table import Table
+from mmc.table import Table, in_math, unbroken
 
 CELL = st.one_of(st.integers(), st.booleans(), st.floats(allow_nan=False), st.text("abc|$ ", max_size=5))
 
@@ -26,6 +26,19 @@ def test_every_row_is_shown_in_both_forms(rows):
 def test_floats_keep_the_digits_asked_for(value, digits):
     (cells,) = Table(["x"], [(value,)], made="m", digits=digits).cells()
     assert float(cells[0]) == pytest.approx(value, rel=10.0 ** (1 - digits), abs=1e-300)
+
+
+@given(st.floats(1e-30, 1e30), st.integers(1, 6))
+def test_a_number_in_a_formula_is_the_number_in_the_text(value, digits):
+    shown = in_math(value, digits)
+    assert float(shown.replace(r" \cdot 10^{", "e").removesuffix("}")) == float(f"{value:.{digits}g}")
+    assert "e" not in shown
+
+
+@given(st.text("a1 ±", max_size=12))
+def test_a_number_and_its_spread_stay_together(text):
+    kept = unbroken(text)
+    assert kept.replace("\u00a0", " ") == text.replace("\u00a0", " ") and " ± " not in kept
 
 
 def test_how_it_was_made_is_on_the_page():

@@ -92,6 +92,11 @@ class Claim:
     check: Callable[[], Finding] | None = field(default=None, compare=False)
     module: str = ""
 
+    @property
+    def ours(self) -> bool:
+        """Does no paper print it, because it is our reading of a claim for networks that a laptop can train?"""
+        return self.source.startswith("our ")
+
 
 _REGISTRY: dict[str, Claim] = {}
 

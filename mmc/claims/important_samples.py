@@ -29,6 +29,7 @@ from mmc.overlooked import (
     size,
     stands,
 )
+from mmc.table import in_math
 
 #: A difference is taken for real if chance alone would give one as large in fewer cases than this.
 LEVEL = 0.01
@@ -71,13 +72,17 @@ def weighting_falls_laptop() -> Finding:
     return weighting_falls(records())
 
 
+def _said(chance: dict[str, float], rule: str) -> str:
+    return f" ($p = {in_math(chance[rule])}$)" if rule in chance else ""
+
+
 def weighting_falls(found: dict[str, Record]) -> Finding:
     """Does PGD overlook more under each rule that weights than under AT? Exact: under GAIRAT and MAIL."""
     left = {rule: stands(found[rule]) for rule in ("AT", *WEIGHTING)}
     chance = {rule: more(overlooked(found[rule]), overlooked(found["AT"])) for rule in WEIGHTING}
     smallest = set(sorted(WEIGHTING, key=lambda rule: size(found[rule]))[:2])
     shown = "; ".join(
-        f"{rule} {usual.mean():.1%} and {worst.mean():.1%}" + (f" ($p = {chance[rule]:.2g}$)" if rule in chance else "")
+        f"{rule} {usual.mean():.1%} and {worst.mean():.1%}{_said(chance, rule)}"
         for rule, (usual, worst) in left.items()
     )
     return Finding(
@@ -194,10 +199,7 @@ def sovr_robust(found: dict[str, Record], *over: str) -> Finding:
     """Do more images stand under SOVR than under each rule that weights? Exact: than under some of them."""
     left = {rule: stands(found[rule])[1] for rule in ("SOVR", *WEIGHTING, "AT")}
     chance = {rule: more(left["SOVR"], left[rule]) for rule in WEIGHTING}
-    shown = ", ".join(
-        f"{rule} {mask.mean():.1%}" + (f" ($p = {chance[rule]:.2g}$)" if rule in chance else "")
-        for rule, mask in left.items()
-    )
+    shown = ", ".join(f"{rule} {mask.mean():.1%}{_said(chance, rule)}" for rule, mask in left.items())
     return Finding(
         printed=max(chance.values()) < LEVEL,
         exact=max(chance[rule] for rule in over) < LEVEL,

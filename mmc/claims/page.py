@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mmc.claims import CORRECTED, FAILS, OPEN, VERDICTS, Claim, Finding, check, ledger
-from mmc.table import Table
+from mmc.table import Table, unbroken
 
 _BADGES = dict(zip(VERDICTS, ("holds", "corrected", "fails", "open"), strict=True))
 
@@ -80,7 +80,8 @@ def summary(found: Iterable[Entry]) -> Table:
 
 def _card(entry: Entry, at: str) -> str:
     claim = entry.claim
-    rows = [f"**As printed** ({claim.source}). {claim.printed}"]
+    said, source = ("As we read it", claim.source.removeprefix("our ")) if claim.ours else ("As printed", claim.source)
+    rows = [f"**{said}** ({source}). {claim.printed}"]
     if claim.exact:
         rows.append(f"**Exact.** {claim.exact}")
     if entry.finding:
@@ -89,7 +90,7 @@ def _card(entry: Entry, at: str) -> str:
         rows.append(f"**Missing.** {claim.missing}")
     if claim.chapter not in ("", at):
         rows.append(f"[Read the chapter]({claim.chapter}.ipynb)")
-    body = "\n\n".join(rows)
+    body = unbroken("\n\n".join(rows))
     head = f":::{{card-header}}\n`{claim.name}` {badge(entry.verdict)}\n:::"
     return f"::::{{card}}\n:class-card: claim\n\n{head}\n\n{body}\n::::"
 
@@ -125,7 +126,7 @@ def sentences(found: Iterable[Entry], said: Mapping[str, str], *verdicts: str) -
         if entry.verdict not in verdicts:
             raise ValueError(f"{name} {entry.verdict!r}: the sentence was written for {' or '.join(verdicts)}")
         link = f" [{name}]({entry.claim.chapter}.ipynb)" if entry.claim.chapter else f" `{name}`"
-        lines.append(f"- {badge(entry.verdict)} {sentence}{link}")
+        lines.append(f"- {badge(entry.verdict)} {unbroken(sentence)}{link}")
     return Page("\n".join(lines))
 
 
