@@ -97,8 +97,8 @@ class Plan:
 
 
 _MNIST, _CIFAR = (
-    Plan(0.1, 300, 100, 20, 50, 100, directions=40, tile=2),
-    Plan(1 / 255, 100, 20, 8, 8, 20, pairs=2, ensembles=1),
+    Plan(0.1, 1000, 500, 100, 200, 500, directions=40, tile=2),
+    Plan(1 / 255, 500, 100, 32, 40, 100, pairs=2, ensembles=1),
 )
 PLANS = {
     "mnist-cnn-sce": _MNIST,
