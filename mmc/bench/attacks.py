@@ -85,10 +85,10 @@ class Plan:
 
 _MNIST, _CIFAR = (
     Plan(0.1, 1000, 500, 100, 200, 500, directions=40, tile=2),
-    Plan(1 / 255, 300, 60, 24, 24, 60, pairs=2, ensembles=1),
+    Plan(1 / 255, 300, 20, 8, 8, 20, pairs=2, ensembles=1),
 )
 PLANS = {
-    "mnist-cnn-sce": _MNIST,
+    "mnist-cnn-sce": replace(_MNIST, brief=(3, 120)),
     "mnist-cnn-mmc": _MNIST,
     "cifar10-resnet32-sce": replace(_CIFAR, brief=(2, 20)),
     "cifar10-resnet32-mmc": replace(_CIFAR, brief=(4, 60)),
