@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,21 +50,6 @@ GOALS = {"PGD-50": 0.5, "C&W": 0.5, "SPSA-10": 1 / 3, "AutoAttack": 0.3}
 #: The printed step of SPSA belongs to 8/255; both sides take the same share of the radius.
 SPSA = {"iterations": 10, "samples": 128, "delta": 0.01}
 SPSA_STEP, SPSA_QUERIES = 0.01 / (8 / 255), 512
-#: Carlini and Wagner's: what it is called, both budgets in words, the peer's settings and ours.
-SEARCHES = (
-    (
-        "C&W",
-        "theirs as the paper sets it, 9 constants of 1000 iterations; ours by default",
-        {"binary_search_steps": 9, "steps": 1000, "stepsize": 0.005, "initial_const": 0.01},
-        {},
-    ),
-    (
-        "C&W, brief",
-        "theirs 9 constants of 200 longer steps; ours 4 descents of 150",
-        {"binary_search_steps": 9, "steps": 200, "stepsize": 0.02, "initial_const": 0.01},
-        {"iterations": 150, "rivals": 1, "search_steps": 3},
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -80,6 +65,7 @@ class Plan:
         ensemble: for AutoAttack.
         directions: that our SPSA needs for the same result.
         tile: how many by how many pixels share a sign of a direction: strokes are wide, textures are not.
+        brief: that our brief search of Carlini and Wagner's needs to come as near: descents, and iterations of each.
         pairs: of runs, for all but AutoAttack.
         ensembles: pairs of runs of AutoAttack.
     """
@@ -92,19 +78,20 @@ class Plan:
     ensemble: int
     directions: int = 56
     tile: int = 1
+    brief: tuple[int, int] = (3, 100)
     pairs: int = 3
     ensembles: int = 2
 
 
 _MNIST, _CIFAR = (
-    Plan(0.1, 300, 100, 20, 50, 100, directions=40, tile=2),
-    Plan(1 / 255, 100, 20, 8, 8, 20, pairs=2, ensembles=1),
+    Plan(0.1, 1000, 500, 100, 200, 500, directions=40, tile=2),
+    Plan(1 / 255, 300, 20, 8, 8, 20, pairs=2, ensembles=1),
 )
 PLANS = {
-    "mnist-cnn-sce": _MNIST,
+    "mnist-cnn-sce": replace(_MNIST, brief=(3, 120)),
     "mnist-cnn-mmc": _MNIST,
-    "cifar10-resnet32-sce": _CIFAR,
-    "cifar10-resnet32-mmc": _CIFAR,
+    "cifar10-resnet32-sce": replace(_CIFAR, brief=(2, 20)),
+    "cifar10-resnet32-mmc": replace(_CIFAR, brief=(4, 50)),
 }
 
 
@@ -151,7 +138,7 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     images = {"images": plan.queries, **pairs, "goal": GOALS["SPSA-10"]}
     found.append(Contest("SPSA-10", budget, "torchattacks", ours, theirs, **images))
     images = {"images": plan.searches, "pairs": 1, "goal": GOALS["C&W"], "measure": DISTANCE}
-    for title, budget, theirs, ours in SEARCHES:
+    for title, budget, theirs, ours in searches(plan):
         both = _ours(carlini_wagner, **ours), peers.foolbox_carlini_wagner(**theirs)
         found.append(Contest(title, budget, "foolbox", *both, **images))
     ours = partial(cascade, [PRESETS[slug].at(epsilon) for slug in SUITES["swift"]])
@@ -163,6 +150,25 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
         )
     )
     return found
+
+
+def searches(plan: Plan) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """Carlini and Wagner's: what it is called, both budgets in words, the peer's settings and ours."""
+    descents, iterations = plan.brief
+    return [
+        (
+            "C&W",
+            "theirs as the paper sets it, 9 constants of 1000 iterations; ours by default",
+            {"binary_search_steps": 9, "steps": 1000, "stepsize": 0.005, "initial_const": 0.01},
+            {},
+        ),
+        (
+            "C&W, brief",
+            f"theirs 9 constants of 200 longer steps; ours {descents} descents of {iterations}",
+            {"binary_search_steps": 9, "steps": 200, "stepsize": 0.02, "initial_const": 0.01},
+            {"iterations": iterations, "rivals": 1, "search_steps": descents - 1},
+        ),
+    ]
 
 
 def _ours(attack: Callable[..., Tensor], **options: Any) -> Attack:
