@@ -215,7 +215,8 @@ def test_the_page_tells_what_falls_short_and_what_was_not_measured() -> None:
         outcome("free", "one", (5.0,), (5.0,), 2.0, 0.0),
     ]
     made = {key: key for key in ("hardware", "threads", "versions", "commit")}
-    table = attacks.Table(held, {}, {"one": "1.0", "two": "not installed"}, {}, [made])
+    parts = {"good | one | net": made, "slow | one | net": made, "weak | one | net": made | {"commit": "older"}}
+    table = attacks.Table(held, {}, {"one": "1.0", "two": "not installed"}, {}, parts)
     asked = [*(f"{one.name} | {one.peer} | toy" for one in held), "other | one | toy", f"{attacks.GROWTH}pgd"]
     text = page(table, asked)
     assert "as strong as the peer in 3 of 4 contests, and weaker in weak beside two on toy (by 10.50" in text
@@ -226,18 +227,21 @@ def test_the_page_tells_what_falls_short_and_what_was_not_measured() -> None:
     assert "11\u00a0±\u00a01.4 | 20\u00a0±\u00a00 | yes | 0.30 (0.30 to 0.50) | ≤ 0.5: met" in rows["good"]
     assert "missed" in rows["slow"] and "**no**" in rows["weak"] and "missed" in rows["weak"]
     assert rows["free"].endswith("|  |") and "two not installed" in text and "load was 1.0 to 2.5" in text
+    assert "- At commit commit, hardware: good, one, net; slow, one, net.\n" in text
+    assert "- At commit older, hardware: weak, one, net.\n" in text
     assert "Not measured" not in page(table, asked[:4])
 
 
 def test_the_kept_table_is_of_this_plan_of_these_weights_and_from_a_commit() -> None:
     kept = json.loads((lab.folder() / attacks.PLACE).read_text(encoding="utf-8"))
-    assert kept["plans"] == {name: dataclasses.asdict(plan) for name, plan in attacks.PLANS.items()}, "measure again"
+    plans = {name: dataclasses.asdict(plan) for name, plan in attacks.PLANS.items()}
+    assert kept["plans"] == json.loads(json.dumps(plans)), "measure again"
     files = [attacked.WEIGHTS / f"{name}.safetensors" for name in attacks.PLANS]
     assert kept["weights"] == digest_files(attacked.WEIGHTS, files), "measure again"
     names = attacks.names()
     assert set(kept["parts"]) <= set(names) and len(names) == len(set(names))
-    [commit] = {part["made"]["commit"] for part in kept["parts"].values()}
-    assert "changes" not in commit
+    for name, part in kept["parts"].items():
+        assert re.fullmatch("[0-9a-f]{10}", part["made"]["commit"]), f"{name} was measured on code that no commit holds"
     assert {one.network for one in attacks.kept().outcomes} == set(attacks.PLANS)
 
 

@@ -254,21 +254,21 @@ class Table(NamedTuple):
         growth: of cost with the number of images, by preset; see `mmc.bench.growth.grows`.
         peers: the libraries by name with their versions; `not installed` where one is absent.
         left_out: what is not put beside ours, and why.
-        made: what made each part.
+        made: what made each part, by its name.
     """
 
     outcomes: list[Comparison]
     growth: dict[str, dict[str, Any]]
     peers: dict[str, str]
     left_out: dict[str, str]
-    made: list[dict[str, Any]]
+    made: dict[str, dict[str, Any]]
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Table:
         """From plain values."""
         grown = {n.removeprefix(GROWTH): p for n, p in content["parts"].items() if n.startswith(GROWTH)}
         held = [Comparison.from_json(p) for n, p in content["parts"].items() if not n.startswith(GROWTH)]
-        made = [part["made"] for part in content["parts"].values() if "made" in part]
+        made = {name: part["made"] for name, part in content["parts"].items() if "made" in part}
         return cls(held, grown, content["peers"], content["left out"], made)
 
 

@@ -120,8 +120,12 @@ def _growth(table: Table) -> str:
 
 def _made(table: Table) -> str:
     def each(key: str) -> str:
-        return "; ".join(sorted({str(made[key]) for made in table.made}))
+        return "; ".join(sorted({str(made[key]) for made in table.made.values()}))
 
+    places: dict[str, list[str]] = {}
+    for name, made in table.made.items():
+        places.setdefault(f"commit {made['commit']}, {made['hardware']}", []).append(name.replace(" | ", ", "))
+    made = "\n".join(f"- At {place}: {'; '.join(names)}." for place, names in places.items())
     peers = ", ".join(f"{name} {version}" for name, version in table.peers.items())
     load = [value for one in table.outcomes for value in one.load]
     busy = f"Others shared the machine: its load was {min(load):.1f} to {max(load):.1f}. " if load else ""
@@ -129,6 +133,6 @@ def _made(table: Table) -> str:
         ":::{dropdown} How these numbers were made\n"
         "`mmc bench attacks --keep`: both sides attack the first test images in turns, in one process, each pair with "
         "a seed of its own; mean ± standard deviation over seeds, time as the median of the ratios of neighbours with "
-        f"their range, in seconds of the processor. {busy}{each('hardware')}; {each('threads')} thread; "
-        f"{each('versions')}; {peers}; commit {each('commit')}.\n:::"
+        f"their range, in seconds of the processor. {busy}{each('threads')} thread; {each('versions')}; {peers}.\n\n"
+        f"{made}\n:::"
     )
