@@ -35,7 +35,7 @@ def jobs(scale: str) -> list[Job]:
         full = base.with_changes(rule="AT", rule_options=(("steps", 7), RAMP), epochs=8)
         return [
             *(Job(fast.with_changes(loss=loss), (0, 1, 2)) for loss in LOSSES),
-            *(Job(full.with_changes(loss=loss), (0,)) for loss in LOSSES[:2]),
+            *(Job(full.with_changes(loss=loss), (0, 1)) for loss in LOSSES[:2]),
         ]
     evaluation = Evaluation(suite=("ours", "autoattack"), radii=(8 / 255,), num_attacked=10_000)
     recipe = dataclasses.replace(CIFAR, epochs=60, average=AVERAGE)
