@@ -148,7 +148,8 @@ def test_a_preempted_job_goes_on_where_it_was(executor: submitit.AutoExecutor, t
     assert job.result() == int(trace.read_text())
 
 
-LONG = Recipe(epochs=60, batch_size=16, optimizer="adam", learning_rate=1e-3)
+#: So long that `scancel` comes before the end of a run on a fast machine, too.
+LONG = Recipe(epochs=160, batch_size=16, optimizer="adam", learning_rate=1e-3)
 TINY = Spec("on-slurm", "smoke", "digits", "mlp", "MMC", feature_dim=16, recipe=LONG)
 
 
