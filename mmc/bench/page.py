@@ -47,7 +47,7 @@ def _values(values: Sequence[float]) -> str:
 
 
 def _time(time: Ratio) -> str:
-    spread = f" ({time.low:.2f} to {time.high:.2f})" if time.pairs > 1 else ""
+    spread = f" ({time.low:.2f}–{time.high:.2f})" if time.pairs > 1 else ""  # without spaces, so on one line
     return f"{time.median:.2f}{spread}"
 
 
@@ -58,7 +58,7 @@ def _contests(outcomes: Sequence[Comparison]) -> str:
         [epsilon] = {one.epsilon for one in mine if one.epsilon} or {0.0}
         rows = []
         for one in mine:
-            goal = f"≤ {one.time.goal:.2g}: {'met' if one.met else '**missed**'}" if one.time.goal else ""
+            goal = f"≤\u00a0{one.time.goal:.2g}: {'met' if one.met else '**missed**'}" if one.time.goal else ""
             strong = "yes" if one.as_strong else "**no**"
             values = [_values(one.ours), _values(one.theirs)]
             what = f"{one.name}, {one.measure}" if one.measure == DISTANCE else one.name
