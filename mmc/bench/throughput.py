@@ -1,50 +1,78 @@
-"""Images per second in training on a GPU, for one run and for several at once."""
+"""Images per second in training, for one run and for several at once on a GPU."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
+from mmc.bench.ratio import repeated, timed
+from mmc.bench.roofline import floor, products, rates
 from mmc.bench.training import stepper
 from mmc.networks import ROOT
 from mmc.processes import environment
-from mmc.training.rules import AT
+from mmc.training.rules import AT, Rule
+
+BACKBONES, RULES = ("resnet32", "preactresnet18"), ("standard", "AT")
 
 
-def gpu_throughput(seconds: float = 20.0, at_once: tuple[int, ...] = (1, 3)) -> list[dict[str, Any]]:
-    """Images per second on the GPU, for one run and for several at once, counted together."""
+def throughput(
+    backbones: Sequence[str] = BACKBONES,
+    rules: Sequence[str] = RULES,
+    at_once: Sequence[int] = (1, 3),
+    seconds: float = 20.0,
+    batch_size: int = 512,
+) -> list[dict[str, Any]]:
+    """Images per second in training, for one run and for several at once, counted together.
+
+    With the share of what the roofline of a step allows; see `mmc.bench.roofline`.
+
+    Args:
+        backbones: names of `mmc.models`.
+        rules: of `RULES`.
+        at_once: how many runs share the device.
+        seconds: that each is measured.
+        batch_size: images per step.
+    """
     found = []
-    for backbone in ("resnet32", "preactresnet18"):
-        for rule in ("standard", "AT"):
+    for backbone in backbones:
+        for rule in rules:
+            made = products(_step(backbone, rule, batch_size))
+            most = batch_size / floor(made, rates(one.dtype for one in made))
             for runs in at_once:
-                command = [sys.executable, "-m", "mmc.bench.throughput", backbone, rule, str(seconds)]
+                asked = [backbone, rule, str(seconds), str(batch_size)]
                 started = [
-                    subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(ROOT))
+                    subprocess.Popen(
+                        [sys.executable, "-m", "mmc.bench.throughput", *asked],
+                        stdout=subprocess.PIPE,
+                        text=True,
+                        env=environment(ROOT),
+                    )
                     for _ in range(runs)
                 ]
-                rates = [float(process.communicate()[0]) for process in started]
-                found.append({"backbone": backbone, "rule": rule, "runs": runs, "images_per_second": round(sum(rates))})
+                total = sum(float(process.communicate()[0]) for process in started)
+                row = {"backbone": backbone, "rule": rule, "runs": runs}
+                found.append({**row, "images_per_second": round(total), "share_of_roofline": round(total / most, 3)})
     return found
 
 
-def throughput(backbone: str, rule: str, seconds: float, batch_size: int = 512) -> float:
-    """Images per second of one run."""
-    step = stepper(backbone, "SCE", rule=AT() if rule == "AT" else None, batch_size=batch_size)
-    for _ in range(20):
-        step()
-    torch.cuda.synchronize()
-    started, steps = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        for _ in range(10):
-            step()
-        torch.cuda.synchronize()
-        steps += 10
-    return steps * batch_size / (time.perf_counter() - started)
+def one_run(backbone: str, rule: str, seconds: float, batch_size: int, unmeasured: int = 20, chunk: int = 10) -> float:
+    """Images per second of one run, after some steps unmeasured; the device is waited for after each chunk of steps."""
+    steps = repeated(_step(backbone, rule, batch_size), chunk)
+    for _ in range(-(-unmeasured // chunk)):
+        timed(steps)
+    count, taken = 0, 0.0
+    while taken < seconds:
+        taken += timed(steps)[0]
+        count += chunk
+    return count * batch_size / taken
+
+
+def _step(backbone: str, rule: str, batch_size: int) -> Callable[[], None]:
+    made: Rule | None = AT() if rule == "AT" else None
+    return stepper(backbone, "SCE", rule=made, batch_size=batch_size)
 
 
 if __name__ == "__main__":
-    print(throughput(sys.argv[1], sys.argv[2], float(sys.argv[3])))
+    print(one_run(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))

@@ -35,12 +35,13 @@ def _training(pairs: int, threads: int | None, kept: bool) -> None:
     import torch
 
     from mmc.bench import record, start, training
-    from mmc.bench.throughput import gpu_throughput
+    from mmc.bench.throughput import throughput
     from mmc.processes import cores
 
     torch.set_num_threads(threads or cores())
     sections = {
         "A training step": training.training_step(pairs),
+        "What the step's products take at least": training.rooflines(pairs),
         "The losses alone": training.losses(pairs),
         "Data and import": start.data_and_import(),
     }
@@ -54,7 +55,7 @@ def _training(pairs: int, threads: int | None, kept: bool) -> None:
         table(lines)
     if torch.cuda.is_available():
         say("\nImages per second")
-        for row in gpu_throughput():
+        for row in throughput():
             say(", ".join(f"{name} {value}" for name, value in row.items()))
     made = record.made()
     say("\n" + ", ".join(f"{name}: {value}" for name, value in made.items()))
