@@ -1,8 +1,9 @@
-"""What a training step takes at the very least: the roofline of its products.
+"""What a training step takes at the very least: the roofline of its operations.
 
-A convolution or a product of matrices takes no less than its multiplications at the rate of the fastest product of this
-device, and no less than its operands, moved once, at the rate of a plain copy. All else in a step could be done on the
-way, and counts nothing: what a step takes above its roofline is norms, activations, traffic and overhead.
+An operation takes no less than its multiplications at the rate of the fastest product of this device, and no less than
+its operands and results, moved once, at the rate of a plain copy. Convolutions and products of matrices alone are the
+floor of any program. All operations, one after another, are the floor of this one: to go below it, some have to be
+merged, such as a norm into the convolution before it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from mmc.provenance import device
 
 
 @dataclass(frozen=True)
-class Product:
-    """One call of a convolution, of its backward pass, or of a product of matrices.
+class Operation:
+    """One call that moves numbers; a view moves none.
 
     Attributes:
-        dtype: of its operands.
-        flops: additions and multiplications, those with padded zeros counted as libraries do them.
-        bytes: of all operands and results.
+        dtype: of its first operand.
+        flops: additions and multiplications of a convolution, of its backward pass, or of a product of matrices, those
+            with padded zeros counted as libraries do them; of anything else 0.
+        bytes: of all operands and results; what is changed in place is both.
     """
 
     dtype: torch.dtype
@@ -52,24 +54,32 @@ class Rates:
 class _Listener(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
-        self.products: list[Product] = []
+        self.heard: list[Operation] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if count := flop_registry.get(func._overloadpacket):
-            tensors = [leaf for leaf in tree_leaves((args, found)) if isinstance(leaf, torch.Tensor)]
-            flops = count(*args, **(kwargs or {}), out_val=found)
-            self.products.append(Product(tensors[0].dtype, flops, sum(t.numel() * t.element_size() for t in tensors)))
+        options = kwargs or {}
+        found = func(*args, **options)
+        operands, results = ([leaf for leaf in tree_leaves(x) if isinstance(leaf, torch.Tensor)] for x in (args, found))
+        if operands and not func.is_view:
+            count = flop_registry.get(func._overloadpacket)
+            flops = count(*args, **options, out_val=found) if count else 0
+            moved = sum(tensor.numel() * tensor.element_size() for tensor in operands + results)
+            self.heard.append(Operation(operands[0].dtype, flops, moved))
         return found
 
 
-def products(step: Callable[[], Any]) -> list[Product]:
-    """The products that a step makes, in order; the step is run once, without compiled parts."""
+def operations(step: Callable[[], Any]) -> list[Operation]:
+    """What a step consists of, in order; the step is run once, and must not be compiled."""
     with _Listener() as listener:
         step()
-    return listener.products
+    return listener.heard
+
+
+def products(made: Iterable[Operation]) -> list[Operation]:
+    """Those that multiply: convolutions, and products of matrices."""
+    return [one for one in made if one.flops]
 
 
 def rates(dtypes: Iterable[torch.dtype], seconds: float = 1.0) -> Rates:
@@ -99,6 +109,10 @@ def _fastest(run: Callable[[], Any], seconds: float) -> float:
     return best
 
 
-def floor(made: Iterable[Product], best: Rates) -> float:
-    """Seconds that products take at least at these rates, one after another."""
-    return sum(max(one.flops / best.flops[one.dtype], one.bytes / best.bytes) for one in made)
+def floor(made: Iterable[Operation], best: Rates) -> float:
+    """Seconds that operations take at least at these rates, one after another.
+
+    Raises:
+        KeyError: there is a product of a dtype whose rate is not known.
+    """
+    return sum(max(one.flops / best.flops[one.dtype] if one.flops else 0.0, one.bytes / best.bytes) for one in made)

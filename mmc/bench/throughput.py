@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmc.bench.ratio import repeated, timed
-from mmc.bench.roofline import floor, products, rates
+from mmc.bench.roofline import floor, operations, products, rates
 from mmc.bench.training import stepper
 from mmc.networks import ROOT
 from mmc.processes import environment
@@ -26,7 +26,7 @@ def throughput(
 ) -> list[dict[str, Any]]:
     """Images per second in training, for one run and for several at once, counted together.
 
-    With the share of what the roofline of a step allows; see `mmc.bench.roofline`.
+    With the share of what the products of a step allow; see `mmc.bench.roofline`.
 
     Args:
         backbones: names of `mmc.models`.
@@ -38,8 +38,8 @@ def throughput(
     found = []
     for backbone in backbones:
         for rule in rules:
-            made = products(_step(backbone, rule, batch_size))
-            most = batch_size / floor(made, rates(one.dtype for one in made))
+            made = products(operations(_step(backbone, rule, batch_size)))
+            most = batch_size / floor(made, rates((one.dtype for one in made), min(1.0, seconds)))
             for runs in at_once:
                 asked = [backbone, rule, str(seconds), str(batch_size)]
                 started = [
@@ -53,7 +53,9 @@ def throughput(
                 ]
                 total = sum(float(process.communicate()[0]) for process in started)
                 row = {"backbone": backbone, "rule": rule, "runs": runs}
-                found.append({**row, "images_per_second": round(total), "share_of_roofline": round(total / most, 3)})
+                found.append(
+                    {**row, "images_per_second": round(total), "share_of_roofline": float(f"{total / most:.3g}")}
+                )
     return found
 
 

@@ -41,7 +41,7 @@ def _training(pairs: int, threads: int | None, kept: bool) -> None:
     torch.set_num_threads(threads or cores())
     sections = {
         "A training step": training.training_step(pairs),
-        "What the step's products take at least": training.rooflines(pairs),
+        "What a step takes at least": training.rooflines(pairs),
         "The losses alone": training.losses(pairs),
         "Data and import": start.data_and_import(),
     }
