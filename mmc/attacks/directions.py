@@ -2,8 +2,9 @@
 
 SPSA adds up slopes along random directions. Where two of them overlap, the slope along one is counted in the other:
 this is its noise. Orthogonal directions do not overlap, and as many of them as there are pixels give the whole gradient
-of a linear function. Rows of a Hadamard matrix are orthogonal. In random order, and with a random sign for each column,
-each of them by itself is what SPSA draws: every pixel +1 or -1 by a coin of its own. Source: Bhatnagar et al. 2003.
+of a linear function. Rows of a Hadamard matrix are orthogonal. In random order, and with a random sign for each row and
+each column, each of them by itself is what SPSA draws: every pixel +1 or -1 by a coin of its own. Source: Bhatnagar et
+al. 2003.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ def directions(
     found = []
     for number in range(numbers.start // cycle, -(-numbers.stop // cycle)):
         part = slice(max(numbers.start - number * cycle, 0), min(numbers.stop - number * cycle, cycle))
-        rows, flips = _drawn(streams, number, cycle, pixels, part)
-        rows, flips = rows.to(like.device), flips.to(like)
+        rows, flips, turns = _drawn(streams, number, cycle, pixels, part)
+        rows, flips, turns = rows.to(like.device), flips.to(like), turns.to(like)
         # A Hadamard matrix of size M is the Kronecker product of two small ones.
         tall, wide = hadamard(height).to(like)[rows // width], hadamard(width).to(like)[rows % width]
+        tall = tall * turns[..., None]
         found.append((tall[..., :, None] * wide[..., None, :]).flatten(2)[:, :, :pixels].mul_(flips[:, None]))
     signs = found[0] if len(found) == 1 else torch.cat(found, 1)
     return signs.view(len(like), len(numbers), *like.shape[1:])
@@ -71,11 +73,15 @@ def _sides(pixels: int) -> tuple[int, int]:
     return 2 ** (power // 2), 2 ** (power - power // 2)
 
 
-def _drawn(streams: Sequence[str], number: int, cycle: int, pixels: int, part: slice) -> tuple[Tensor, Tensor]:
-    """For each stream: some of the matrix's rows in random order, and a sign for each column."""
-    generator, rows, flips = torch.Generator(), [], []
+def _drawn(streams: Sequence[str], number: int, cycle: int, pixels: int, part: slice) -> tuple[Tensor, ...]:
+    """For each stream: some of the matrix's rows in random order, a sign for each column, and one for each such row.
+
+    Without the last a pixel of the first column would have one sign in all rows.
+    """
+    generator, rows, flips, turns = torch.Generator(), [], [], []
     for stream in streams:
         seeded(generator, stream, number)
         rows.append(torch.randperm(cycle, generator=generator)[part])
         flips.append(torch.randint(0, 2, (pixels,), generator=generator, dtype=torch.int8))
-    return torch.stack(rows), 2 * torch.stack(flips) - 1
+        turns.append(torch.randint(0, 2, (cycle,), generator=generator, dtype=torch.int8)[part])
+    return torch.stack(rows), *(2 * torch.stack(signs) - 1 for signs in (flips, turns))

@@ -1,6 +1,7 @@
 """SPSA: ascent without gradients, along slopes that are measured between pairs of nearby images.
 
-The pairs lie around the image that the attack has reached, x + delta v and x - delta v, wherever that is.
+The pairs lie around the image that the attack has reached, x + delta v and x - delta v, wherever that is. One side of
+them will do, too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def spsa(
     learning_rate: float = 0.01,
     update: str = "adam",
     tile: int = 1,
+    two_sided: bool = True,
     targets: Int[Tensor, " N"] | None = None,
     seed: int = 0,
     budget: int = 512,
@@ -58,7 +60,7 @@ def spsa(
         epsilon: radius of the L-inf ball in units of a pixel's range [0, 1], >= 0.
         objective: `objective(model, x, y) -> (N,)`, or with targets `objective(model, x, y, targets) -> (N,)`.
         iterations: >= 1.
-        samples: directions for each iteration, >= 1; each costs two forward images.
+        samples: directions for each iteration, >= 1, or 2 if one-sided; each costs two forward images, or one.
         delta: half the distance between the images of a pair, in the units of epsilon, > 0.
         learning_rate: of the update, in the units of epsilon, > 0.
         update: `adam`; `sign` for steps of the learning rate along the sign of the slope; or `corner` for the corner of
@@ -66,6 +68,8 @@ def spsa(
             higher, so in small balls it makes the most of few samples. It takes no learning rate.
         tile: side of the squares of pixels that move together, >= 1: the more pixels, the fewer slopes to measure. With
             2 a third of the samples fell more of the book's networks' images; 1 is SPSA as printed.
+        two_sided: measure between x + delta v and x - delta v, as printed. If not, between x + delta v and the mean of
+            all directions of an iteration: twice as many directions for the same queries, less exact in curved places.
         targets: a class for each example, for targeted objectives; fooled is fooled, into whatever class.
         seed: of the directions.
         budget: the most images in one forward pass, >= 2; it bounds the memory, and what outgrows the caches is slower.
@@ -83,6 +87,8 @@ def spsa(
         raise ValueError(
             f"iterations and samples must be at least 1 and budget 2, not {iterations}, {samples} and {budget}"
         )
+    if samples < 2 and not two_sided:
+        raise ValueError(f"samples must be at least 2 where slopes are one-sided, not {samples}")
     if tile < 1:
         raise ValueError(f"tile must be at least 1, not {tile}")
     if not (0 < delta < math.inf and 0 < learning_rate < math.inf):
@@ -95,7 +101,8 @@ def spsa(
     moved, keys = result[live], [content(image) for image in x[live]]
     first, second = torch.zeros_like(moved), torch.zeros_like(moved)
     fallen = torch.zeros_like(live, dtype=torch.bool)
-    together = max(1, budget // (2 * min(samples, budget // 2)))
+    each = 2 if two_sided else 1
+    together = max(1, budget // (each * min(samples, budget // each)))
     for step in range(1, iterations + 1):
         if not len(live):
             break
@@ -111,6 +118,7 @@ def spsa(
                     delta,
                     budget,
                     tile,
+                    two_sided,
                 )
                 for part in (slice(begin, begin + together) for begin in range(0, len(live), together))
             ]
@@ -149,15 +157,23 @@ def _slope(
     delta: float,
     budget: int,
     tile: int,
+    two_sided: bool = True,
 ) -> Float[Tensor, "N C H W"]:
     """The mean slope along some of the directions, in as many forward passes as the budget asks for."""
-    total, most = torch.zeros_like(x), min(len(numbers), budget // 2)
+    each = 2 if two_sided else 1
+    total, most = torch.zeros_like(x), min(len(numbers), budget // each)
+    level, drawn = x.new_zeros(len(x), 1, 1, 1), torch.zeros_like(x)
     for begin in range(0, len(numbers), most):
         some = numbers[begin : begin + most]
         signs = directions(x, streams, some, tile)
-        pairs = torch.stack([x[:, None] + delta * signs, x[:, None] - delta * signs], 1)
-        several = [label.repeat_interleave(2 * len(some)) for label in labels]
-        values = objective(model, pairs.flatten(0, 2), *several).view(len(x), 2, len(some))
-        rise = (values[:, 0] - values[:, 1]) / (2 * delta)
+        pairs = torch.stack([x[:, None] + delta * signs, x[:, None] - delta * signs], 1)[:, :each]
+        several = [label.repeat_interleave(each * len(some)) for label in labels]
+        values = objective(model, pairs.flatten(0, 2), *several).view(len(x), each, len(some))
+        rise = (values[:, 0] - values[:, 1]) / (2 * delta) if two_sided else values[:, 0] / delta
         total += torch.einsum("nk,nk...->n...", rise, signs)
-    return total / len(numbers)
+        level += rise.sum(1).view(level.shape)
+        drawn += signs.sum(1)
+    if two_sided:
+        return total / len(numbers)
+    # What the mean takes from its own direction it takes from the slope: n - 1 of n are left.
+    return (total - level / len(numbers) * drawn) / (len(numbers) - 1)

@@ -73,3 +73,9 @@ def test_each_alone_is_a_fair_coin_for_every_pair_of_pixels() -> None:
     assert signs.mean(0).abs().max() < 5 / 4000**0.5
     ties = signs.T @ signs / 4000 - torch.eye(6)
     assert ties.abs().max() < 5 / 4000**0.5
+
+
+def test_no_pixel_has_one_sign_in_all_of_them() -> None:
+    """Where it had, one-sided slopes would take it for the level of the objective, and never learn it."""
+    signs = drawn((1, 2, 4), range(3, 5), tuple(map(str, range(4000))))
+    assert (signs[:, 0] * signs[:, 1]).mean(0).abs().max() < 5 / 4000**0.5

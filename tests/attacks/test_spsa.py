@@ -8,7 +8,20 @@ from functools import partial
 
 import pytest
 import torch
-from attack_cases import Alone, accept, case, few, keeps_to_itself, mutant, network, seeds, two_classes, worst_in_ball
+from attack_cases import (
+    Affine,
+    Alone,
+    accept,
+    case,
+    few,
+    images,
+    keeps_to_itself,
+    mutant,
+    network,
+    seeds,
+    two_classes,
+    worst_in_ball,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -87,16 +100,17 @@ def test_a_corner_of_less_is_noticed(change: tuple[str, str]) -> None:
         all_slopes_add_up(mutant(module, *change).spsa)
 
 
-def test_the_corner_gets_more_from_few_samples() -> None:
-    """Beside Adam with the printed step, at the same queries, on networks and in a small ball: a higher margin."""
-    gained = []
-    for seed in range(6):
-        model, x, y = case(seed, count=8)
-        options = {"epsilon": 0.05, "samples": 3, "iterations": 5, "learning_rate": 0.016, "active_set": False}
-        ends = [spsa(model, x, y, update=update, seed=seed, **options) for update in ("corner", "adam")]
-        gained.append([(margin(model, end, y) - margin(model, x, y)).detach().mean() for end in ends])
-    corner, adam = torch.tensor(gained).mean(0)
-    assert corner > 1.1 * adam > 0
+def test_the_corner_and_one_side_get_more_from_few_queries() -> None:
+    """Beside Adam with the printed step, at the same queries, with many more pixels than these: higher margins."""
+    ways = {"samples": 4}, {"samples": 4, "update": "corner"}, {"samples": 8, "update": "corner", "two_sided": False}
+    slope = torch.randn(256, generator=torch.Generator().manual_seed(0))
+    model = Affine(torch.stack([-slope, slope]), torch.zeros(2)).eval()
+    x = 0.3 + 0.4 * images(0, 40, (1, 16, 16))  # the box is far
+    y = model(x).argmax(1)
+    options = {"epsilon": 0.05, "iterations": 6, "learning_rate": 0.016, "active_set": False}
+    ends = [spsa(model, x, y, **options, **way) for way in ways]
+    adam, corner, one_sided = (float((margin(model, end, y) - margin(model, x, y)).mean()) for end in ends)
+    assert one_sided > 1.2 * corner > 1.2**2 * adam > 0
 
 
 class Recorder(nn.Module):
@@ -136,14 +150,48 @@ def test_pairs_lie_around_the_iterate(seed: int) -> None:
         assert not torch.allclose(middle, x.flatten(), atol=1e-4)
 
 
-def test_the_slope_is_unbiased() -> None:
+@pytest.mark.parametrize("two_sided", [True, False])
+def test_the_slope_is_unbiased(two_sided: bool) -> None:
     """On an affine objective the mean over many directions is the gradient, up to its standard error."""
     model, x, y = two_classes(4, 6)
-    streams = [f"stream {index}" for index in range(6)]
-    slope = module._slope(model, x, [y], margin, streams, range(4096), delta=0.01, budget=1024, tile=1)
-    gradient = torch.stack([2 * (1 - 2.0 * label) * model.weight[1] for label in y])
+    streams, gradient = [f"stream {index}" for index in range(6)], _gradient(model, y)
+    options = {"delta": 0.01, "budget": 1024, "tile": 1, "two_sided": two_sided}
+    slope = module._slope(model, x, [y], margin, streams, range(4096), **options)
     error = (slope.flatten(1) - gradient).abs().max()
     assert error < 5 * gradient.norm(dim=1).max() / 64
+
+
+def _gradient(model, y) -> torch.Tensor:
+    return torch.stack([2 * (1 - 2.0 * label) * model.weight[1] for label in y])
+
+
+def one_side_is_measured_against_the_mean(slope) -> None:
+    """A few directions a time, the mean of many such slopes is the gradient, however high the objective itself is."""
+    model, x, y = two_classes(4, 6)
+    model.bias = model.bias + torch.tensor([0.0, 30.0])
+    streams, gradient = [f"stream {index}" for index in range(6)], _gradient(model, y)
+    options = {"delta": 0.1, "budget": 2, "tile": 1, "two_sided": False}
+    found = [slope(model, x, [y], margin, streams, range(3 * k, 3 * k + 3), **options) for k in range(1500)]
+    error = (torch.stack(found).mean(0).flatten(1) - gradient).abs().max()
+    assert error < 5 * gradient.norm(dim=1).max() / 4500**0.5
+
+
+def test_one_side_is_measured_against_the_mean() -> None:
+    one_side_is_measured_against_the_mean(module._slope)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("level / len(numbers) * drawn", "0 * drawn"),
+        ("(len(numbers) - 1)", "len(numbers)"),
+        ("level += rise.sum(1)", "level = rise.sum(1)"),
+        ("drawn += signs", "drawn = signs"),
+    ],
+)
+def test_a_wrong_mean_is_noticed(change: tuple[str, str]) -> None:
+    with pytest.raises(AssertionError):
+        one_side_is_measured_against_the_mean(mutant(module, *change)._slope)
 
 
 @few
@@ -246,6 +294,7 @@ def test_an_attack_that_does_nothing_is_caught() -> None:
     [
         ({"iterations": 0}, "must be at least 1 and budget 2, not 0, 128 and 512"),
         ({"samples": 0}, "must be at least 1"),
+        ({"samples": 1, "two_sided": False}, "samples must be at least 2 where slopes are one-sided, not 1"),
         ({"budget": 1}, "budget 2"),
         ({"tile": 0}, "tile must be at least 1, not 0"),
         ({"delta": 0.0}, "delta and learning_rate must be > 0"),
