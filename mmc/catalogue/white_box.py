@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from mmc.catalogue.job import (
     CIFAR_AT,
     CIFAR_AT_TARGETED,
@@ -22,6 +24,8 @@ SUITE = ("paper-white-box", "ours")
 MNIST_RADII = (0.1, 0.2, 0.3)
 #: The losses that the verdict on the paper hangs on; they come first.
 RIVALS = ("MMC", "SCE")
+#: MMLDA takes this long to classify 88 % of CIFAR-10; the others, held to the same recipe, are there earlier.
+LONGER = dataclasses.replace(CIFAR_VGG.recipe, epochs=36)
 #: A printed row has nine cells.
 CELLS = 9.0
 
@@ -40,7 +44,9 @@ def jobs(scale: str) -> list[Job]:
         evaluation = Evaluation(suite=SUITE, radii=MNIST_RADII, num_attacked=500)
         mnist = MNIST_NET.with_changes(experiment="white-box", evaluation=evaluation)
         colors = CIFAR_VGG.with_changes(
-            experiment="white-box", evaluation=Evaluation(suite=(*SUITE, "autoattack"), num_attacked=500)
+            experiment="white-box",
+            evaluation=Evaluation(suite=(*SUITE, "autoattack"), num_attacked=500),
+            recipe=LONGER,
         )
         return [
             *(Job(colors.with_changes(loss=loss), (0, 1), CELLS) for loss in RIVALS),
