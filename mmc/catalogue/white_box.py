@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from mmc.catalogue.job import (
     CIFAR_AT,
     CIFAR_AT_TARGETED,
@@ -22,6 +24,8 @@ SUITE = ("paper-white-box", "ours")
 MNIST_RADII = (0.1, 0.2, 0.3)
 #: The losses that the verdict on the paper hangs on; they come first.
 RIVALS = ("MMC", "SCE")
+#: Who takes longer than the rest to classify 88 % of CIFAR-10: MMLDA, half as many epochs again.
+SLOWER = {"MMLDA": dataclasses.replace(CIFAR_VGG.recipe, epochs=CIFAR_VGG.recipe.epochs * 3 // 2)}
 #: A printed row has nine cells.
 CELLS = 9.0
 
@@ -44,7 +48,10 @@ def jobs(scale: str) -> list[Job]:
         )
         return [
             *(Job(colors.with_changes(loss=loss), (0, 1), CELLS) for loss in RIVALS),
-            *(Job(colors.with_changes(loss=loss), (0,), CELLS) for loss in others),
+            *(
+                Job(colors.with_changes(loss=loss, recipe=SLOWER.get(loss, colors.recipe)), (0,), CELLS)
+                for loss in others
+            ),
             *(Job(mnist.with_changes(loss=loss), (0, 1, 2)) for loss in PAPER_LOSSES),
             *(Job(mnist.with_changes(loss=loss, **MNIST_AT), (0, 1, 2)) for loss in RIVALS),
         ]

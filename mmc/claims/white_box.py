@@ -84,6 +84,14 @@ def points(difference: tuple[float, float]) -> str:
     return f"{100 * difference[0]:+.1f} ± {100 * difference[1]:.1f}"
 
 
+def epochs(*chosen: Record) -> str:
+    """How long networks were trained, those longer than most by name."""
+    counts = [record.spec.recipe.epochs for record in chosen]
+    usual = max(dict.fromkeys(counts), key=counts.count)
+    others = [f"{r.spec.loss} {n}" for r, n in zip(chosen, counts, strict=True) if n != usual]
+    return ", ".join([f"{usual} epochs", *others])
+
+
 def _made(*chosen: Record, images: object = None) -> str:
     counts = list(dict.fromkeys(len(record.seeds) for record in chosen))
     seeds = f"{' and '.join(map(str, counts))} seed{'s' * (counts != [1])}"
@@ -162,7 +170,7 @@ def white_box_colors_worst_laptop() -> Finding:
     paper="MMC",
     source="our measurement at laptop scale of the clean accuracies in the tables on CIFAR-10",
     printed="MMC costs little clean accuracy: it stays within a point of SCE's on all test images (CIFAR-10, VGG of "
-    "eight layers, one recipe).",
+    "eight layers, both with one recipe).",
     chapter="white-box",
     missing=NO_COLORS,
 )
@@ -174,7 +182,7 @@ def clean_accuracy_laptop() -> Finding:
         printed=clean["MMC"] > clean["SCE"] - LITTLE,
         evidence="Clean accuracy: "
         + ", ".join(f"{loss} {share:.1%}" for loss, share in clean.items())
-        + f" ({_made(*plain.values(), images='all')}).",
+        + f" ({_made(*plain.values(), images='all')}; {epochs(*plain.values())}).",
     )
 
 
