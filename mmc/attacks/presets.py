@@ -115,6 +115,9 @@ def _ours() -> Iterator[Preset]:
         options = _options({**PAPER["spsa"], "iterations": 100})
         source = "ours: ten times the paper's iterations, on the margin"
         yield Preset("spsa100-margin", "spsa-100 margin", "spsa", "adaptive", source, options, "margin", **ball)
+        corner = {"iterations": 10, "samples": 256, "delta": 0.01, "update": "corner", "two_sided": False}
+        source, options = "ours: at the paper's queries, one-sided, to the corner along all slopes", _options(corner)
+        yield Preset("spsa-corner", "spsa corner margin", "spsa", "adaptive", source, options, "margin", **ball)
         source, options = "ours: uniform in the ball, the worst of a thousand", _options({"draws": 1000})
         yield Preset("random", "random search", "random_search", "weak", source, options, "margin", **ball)
         source, options = "Croce and Hein 2020, through pyautoattack", _options({"version": "standard"})
