@@ -69,3 +69,16 @@ def spsa_relative_error(num_pixels: sp.Expr, samples: sp.Expr) -> sp.Expr:
         samples: independent directions, >= 1.
     """
     return sp.sqrt((num_pixels - 1) / samples)
+
+
+def spsa_corner_gain(num_pixels: sp.Expr, samples: sp.Expr) -> sp.Expr:
+    """What the corner along SPSA's slope gains of what the best corner does, for an affine objective with equal slopes.
+
+    A pixel turns the wrong way where it hears more of the others than of itself, and what it hears of many is normal:
+    `spsa_relative_error` times its own slope. Right pixels minus wrong ones, as a share, are an error function.
+
+    Args:
+        num_pixels: n > 1, many.
+        samples: independent directions, >= 1, over all iterations.
+    """
+    return sp.erf(1 / (sp.sqrt(2) * spsa_relative_error(num_pixels, samples)))

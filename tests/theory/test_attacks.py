@@ -95,3 +95,16 @@ def test_relative_error_is_that_over_all_signs(count, samples):
     means = [np.mean(drawn, axis=0) for drawn in itertools.product(single, repeat=samples)]
     error = np.sqrt(np.mean([np.sum((mean - slope) ** 2) for mean in means])) / np.linalg.norm(slope)
     assert float(numeric(attacks.spsa_relative_error)(count, samples)) == pytest.approx(error, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [100, 400])
+@pytest.mark.parametrize("samples", [1, 10, 100, 1000])
+def test_the_corner_gains_what_right_pixels_leave_over_wrong_ones(count, samples):
+    rng, repeats = np.random.default_rng(count + samples), 60
+    slope = rng.choice([-1.0, 1.0], count)
+    gains = []
+    for _ in range(repeats):
+        signs = rng.choice([-1.0, 1.0], (samples, count))
+        gains.append(np.sign((signs @ slope) @ signs) @ slope / count)
+    expected = float(numeric(attacks.spsa_corner_gain)(count, samples))
+    assert np.mean(gains) == pytest.approx(expected, abs=4 / (repeats * count) ** 0.5 + 1 / count)
