@@ -58,7 +58,8 @@ class Plan:
 
     Attributes:
         epsilon: radius of the L-inf ball, in units of a pixel's range [0, 1].
-        climbs: how many images for attacks of one climb.
+        climbs: how many images for PGD and MIM.
+        auto: for Auto-PGD of one climb.
         targets: for those that climb to every class.
         searches: for Carlini and Wagner's.
         queries: for SPSA.
@@ -72,6 +73,7 @@ class Plan:
 
     epsilon: float
     climbs: int
+    auto: int
     targets: int
     searches: int
     queries: int
@@ -84,13 +86,13 @@ class Plan:
 
 
 _MNIST, _CIFAR = (
-    Plan(0.1, 1000, 500, 100, 200, 500, directions=40, tile=2),
-    Plan(1 / 255, 300, 20, 8, 8, 20, pairs=2, ensembles=1),
+    Plan(0.1, 1000, 1000, 500, 100, 200, 500, directions=40, tile=2),
+    Plan(1 / 255, 300, 300, 100, 40, 40, 100, pairs=2, ensembles=1),
 )
 PLANS = {
     "mnist-cnn-sce": replace(_MNIST, brief=(3, 120)),
     "mnist-cnn-mmc": _MNIST,
-    "cifar10-resnet32-sce": replace(_CIFAR, brief=(2, 20)),
+    "cifar10-resnet32-sce": replace(_CIFAR, auto=1000, brief=(2, 20)),
     "cifar10-resnet32-mmc": replace(_CIFAR, brief=(4, 50)),
 }
 
@@ -115,7 +117,8 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     ]
     ours = _ours(apgd, objective=objective, epsilon=epsilon, steps=100)
     theirs = peers.pyautoattack_apgd(epsilon, targeted=False)
-    found.append(Contest("APGD-100", "100 steps, one random start", "pyautoattack", ours, theirs, **climbs))
+    images = {"images": plan.auto, **pairs}
+    found.append(Contest("APGD-100", "100 steps, one random start", "pyautoattack", ours, theirs, **images))
     ours = _ours(apgd_all_targets, objective=target_dlr, epsilon=epsilon, steps=100)
     theirs, images = peers.pyautoattack_apgd(epsilon, targeted=True), {"images": plan.targets, **pairs}
     found.append(Contest("APGD, every target DLR", "100 steps a target", "pyautoattack", ours, theirs, **images))
