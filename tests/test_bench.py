@@ -137,7 +137,7 @@ def test_a_cascade_is_the_worst_case_of_its_attacks(seed: int) -> None:
 
 
 def every_peer() -> list:
-    plan = attacks.Plan(0.1, 6, 6, 6, 6, 6)
+    plan = attacks.Plan(0.1, 6, 6, 6, 6, 6, 6)
     brief = {"binary_search_steps": 3, "steps": 20, "stepsize": 0.05, "initial_const": 1.0}
     found = [c for c in attacks.contests(plan, margin) if c.measure == ACCURACY and c.name != "AutoAttack"]
     found.append(Contest("C&W", "", "foolbox", nothing, peers.foolbox_carlini_wagner(**brief), 6, measure=DISTANCE))

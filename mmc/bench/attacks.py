@@ -58,12 +58,13 @@ class Plan:
 
     Attributes:
         epsilon: radius of the L-inf ball, in units of a pixel's range [0, 1].
-        climbs: how many images for attacks of one climb.
+        climbs: how many images for PGD and MIM.
+        auto: for Auto-PGD of one climb.
         targets: for those that climb to every class.
         searches: for Carlini and Wagner's.
         queries: for SPSA.
         ensemble: for AutoAttack.
-        directions: that our SPSA needs for the same result.
+        directions: that our one-sided SPSA needs for the same result.
         tile: how many by how many pixels share a sign of a direction: strokes are wide, textures are not.
         brief: that our brief search of Carlini and Wagner's needs to come as near: descents, and iterations of each.
         pairs: of runs, for all but AutoAttack.
@@ -72,11 +73,12 @@ class Plan:
 
     epsilon: float
     climbs: int
+    auto: int
     targets: int
     searches: int
     queries: int
     ensemble: int
-    directions: int = 56
+    directions: int = 88
     tile: int = 1
     brief: tuple[int, int] = (3, 100)
     pairs: int = 3
@@ -84,13 +86,13 @@ class Plan:
 
 
 _MNIST, _CIFAR = (
-    Plan(0.1, 1000, 500, 100, 200, 500, directions=40, tile=2),
-    Plan(1 / 255, 300, 20, 8, 8, 20, pairs=2, ensembles=1),
+    Plan(0.1, 1000, 1000, 500, 100, 200, 500, directions=72, tile=2),
+    Plan(1 / 255, 300, 300, 100, 40, 40, 100, pairs=2, ensembles=1),
 )
 PLANS = {
     "mnist-cnn-sce": replace(_MNIST, brief=(3, 120)),
     "mnist-cnn-mmc": _MNIST,
-    "cifar10-resnet32-sce": replace(_CIFAR, brief=(2, 20)),
+    "cifar10-resnet32-sce": replace(_CIFAR, auto=1000, brief=(2, 20)),
     "cifar10-resnet32-mmc": replace(_CIFAR, brief=(4, 50)),
 }
 
@@ -115,16 +117,18 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     ]
     ours = _ours(apgd, objective=objective, epsilon=epsilon, steps=100)
     theirs = peers.pyautoattack_apgd(epsilon, targeted=False)
-    found.append(Contest("APGD-100", "100 steps, one random start", "pyautoattack", ours, theirs, **climbs))
+    images = {"images": plan.auto, **pairs}
+    found.append(Contest("APGD-100", "100 steps, one random start", "pyautoattack", ours, theirs, **images))
     ours = _ours(apgd_all_targets, objective=target_dlr, epsilon=epsilon, steps=100)
     theirs, images = peers.pyautoattack_apgd(epsilon, targeted=True), {"images": plan.targets, **pairs}
     found.append(Contest("APGD, every target DLR", "100 steps a target", "pyautoattack", ours, theirs, **images))
     rate = SPSA_STEP * epsilon
-    fewer = SPSA | {"samples": plan.directions, "tile": plan.tile}
-    ours = _ours(spsa, epsilon=epsilon, learning_rate=rate, budget=SPSA_QUERIES, **fewer)
-    queries, theirs = (2 * SPSA["iterations"] * count for count in (plan.directions, SPSA["samples"]))
+    ways = {"update": "corner", "two_sided": False, "delta": min(SPSA["delta"], epsilon)}
+    fewer = SPSA | {"samples": plan.directions, "tile": plan.tile} | ways
+    ours = _ours(spsa, epsilon=epsilon, budget=SPSA_QUERIES, **fewer)
+    queries, theirs = (SPSA["iterations"] * count for count in (plan.directions, 2 * SPSA["samples"]))
     tiles = f", in tiles of {plan.tile} by {plan.tile} pixels" if plan.tile > 1 else ""
-    budget = f"theirs {theirs} queries as the paper sets it, ours {queries}{tiles}"
+    budget = f"theirs {theirs} queries as the paper sets it, ours {queries}, one-sided, to a corner of the ball{tiles}"
     theirs = peers.torchattacks_attack(
         "SPSA",
         eps=epsilon,
