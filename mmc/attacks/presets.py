@@ -148,8 +148,8 @@ SUITES: dict[str, tuple[str, ...]] = {
     "paper-gradient-free": (*_of("carlini_wagner"), *_of("spsa"), "noise", "rotation"),
     "paper-transfer": _of("mim"),
     "ours": ("margin-pgd-8", "apgd-targets-8", "apgd-targets-dlr-8"),
-    # One after another on what still stands, in less than a third of AutoAttack's time. Where gradients are jagged, as on
-    # the book's ResNet-32 with MMC, AutoAttack and more restarts find a little more: see the page of peers.
+    # One after another on what still stands, in less than a third of AutoAttack's time. Where gradients are jagged, as
+    # on the book's ResNet-32 with MMC, AutoAttack finds a little more: see the page of peers.
     "swift": ("margin-pgd25-8", "apgd-three-targets-8", "apgd-targets-dlr-8"),
     "ours-l2": ("margin-pgd-l2-0.5", "apgd-targets-l2-0.5", "apgd-targets-dlr-l2-0.5"),
     "autoattack": ("autoattack-8",),
