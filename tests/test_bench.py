@@ -224,7 +224,9 @@ def test_the_page_tells_what_falls_short_and_what_was_not_measured() -> None:
     assert "Of 3 goals on time 1 are met; too slow in slow beside two on toy." in text
     assert "**Not measured here:** other, one, toy; growth, pgd." in text
     rows = {line.split(" | ")[0][2:]: line for line in text.splitlines() if line.startswith("| ")}
-    assert "11\u00a0±\u00a01.4 | 20\u00a0±\u00a00 | yes | 0.30 (0.30–0.50) | ≤\u00a00.5: met" in rows["good"]
+    assert (
+        "11\u00a0±\u00a01.4 | 20\u00a0±\u00a00 | yes | 0.30 (0.30\u2060–\u20600.50) | ≤\u00a00.5: met" in rows["good"]
+    )
     assert "missed" in rows["slow"] and "**no**" in rows["weak"] and "missed" in rows["weak"]
     assert rows["free"].endswith("|  |") and "two not installed" in text and "load was 1.0 to 2.5" in text
     assert "- At commit commit, hardware: good, one, net; slow, one, net.\n" in text

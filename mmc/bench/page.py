@@ -47,7 +47,8 @@ def _values(values: Sequence[float]) -> str:
 
 
 def _time(time: Ratio) -> str:
-    spread = f" ({time.low:.2f}–{time.high:.2f})" if time.pairs > 1 else ""  # without spaces, so on one line
+    # A word joiner on either side: a browser may break a line at the dash.
+    spread = f" ({time.low:.2f}\u2060–\u2060{time.high:.2f})" if time.pairs > 1 else ""
     return f"{time.median:.2f}{spread}"
 
 
