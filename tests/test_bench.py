@@ -223,7 +223,7 @@ def test_the_page_tells_what_falls_short_and_what_was_not_measured() -> None:
     assert "standard error 0.50; an image is 10.00)." in text
     assert "Of 3 goals on time 1 are met; too slow in slow beside two on toy." in text
     assert "**Not measured here:** other, one, toy; growth, pgd." in text
-    rows = {line.split(" | ")[0][2:]: line for line in text.splitlines() if line.startswith("| ")}
+    rows = {line.split(" | ")[0][2:].split(", ")[0]: line for line in text.splitlines() if line.startswith("| ")}
     assert (
         "11\u00a0±\u00a01.4 | 20\u00a0±\u00a00 | yes | 0.30 (0.30\u2060–\u20600.50) | ≤\u00a00.5: met" in rows["good"]
     )

@@ -62,9 +62,9 @@ def _contests(outcomes: Sequence[Comparison]) -> str:
             goal = f"≤\u00a0{one.time.goal:.2g}: {'met' if one.met else '**missed**'}" if one.time.goal else ""
             strong = "yes" if one.as_strong else "**no**"
             values = [_values(one.ours), _values(one.theirs)]
-            what = f"{one.name}, {one.measure}" if one.measure == DISTANCE else one.name
-            rows.append([what, one.peer, str(one.images), *values, strong, _time(one.time), goal])
-        heading = ["attack", "peer", "images", "ours", "theirs", "as strong", "our time over theirs", "goal"]
+            what = f"{one.name}, {one.peer}" + (f" ({one.measure})" if one.measure == DISTANCE else "")
+            rows.append([what, str(one.images), *values, strong, _time(one.time), goal])
+        heading = ["attack, peer", "images", "ours", "theirs", "as strong", "our time over theirs", "goal"]
         ball = f", $\\epsilon$ = {radius(epsilon)}" if epsilon else ""
         found.append(f"## {network}{ball}\n\n{markdown(heading, rows)}")
     return "\n\n".join([*found, "Budgets. " + "; ".join(_budgets(outcomes)) + "."])
