@@ -166,13 +166,17 @@ def _slope(
     for begin in range(0, len(numbers), most):
         some = numbers[begin : begin + most]
         signs = directions(x, streams, some, tile)
-        pairs = torch.stack([x[:, None] + delta * signs, x[:, None] - delta * signs], 1)[:, :each]
+        if two_sided:
+            shown = torch.stack([x[:, None] + delta * signs, x[:, None] - delta * signs], 1)
+        else:
+            shown = (x[:, None] + delta * signs)[:, None]
         several = [label.repeat_interleave(each * len(some)) for label in labels]
-        values = objective(model, pairs.flatten(0, 2), *several).view(len(x), each, len(some))
+        values = objective(model, shown.flatten(0, 2), *several).view(len(x), each, len(some))
         rise = (values[:, 0] - values[:, 1]) / (2 * delta) if two_sided else values[:, 0] / delta
         total += torch.einsum("nk,nk...->n...", rise, signs)
-        level += rise.sum(1).view(level.shape)
-        drawn += signs.sum(1)
+        if not two_sided:
+            level += rise.sum(1).view(level.shape)
+            drawn += signs.sum(1)
     if two_sided:
         return total / len(numbers)
     # What the mean takes from its own direction it takes from the slope: n - 1 of n are left.
