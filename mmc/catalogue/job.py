@@ -95,4 +95,9 @@ MNIST_AT = {
     "recipe": dataclasses.replace(ADAM, epochs=10),
 }
 CIFAR_AT = {"rule": "AT"}
-CIFAR_AT_TARGETED = {"rule": "AT", "rule_options": (("targeted", True),)}
+#: And toward a class drawn for each image.
+TARGETED = ("targeted", True)
+DIGITS_AT_TARGETED, MNIST_AT_TARGETED, CIFAR_AT_TARGETED = (
+    {**trained, "rule_options": (*trained.get("rule_options", ()), TARGETED)}
+    for trained in (DIGITS_AT, MNIST_AT, CIFAR_AT)
+)

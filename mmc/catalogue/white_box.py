@@ -10,8 +10,10 @@ from mmc.catalogue.job import (
     CIFAR_NET,
     CIFAR_VGG,
     DIGITS_AT,
+    DIGITS_AT_TARGETED,
     DIGITS_NET,
     MNIST_AT,
+    MNIST_AT_TARGETED,
     MNIST_NET,
     PAPER_LOSSES,
     PAPER_MNIST,
@@ -39,6 +41,7 @@ def jobs(scale: str) -> list[Job]:
         return [
             *(Job(base.with_changes(loss=loss), (0,)) for loss in PAPER_LOSSES),
             *(Job(base.with_changes(loss=loss, **DIGITS_AT), (0,)) for loss in RIVALS),
+            *(Job(base.with_changes(loss=loss, **DIGITS_AT_TARGETED), (0,)) for loss in RIVALS),
         ]
     if scale == "laptop":
         evaluation = Evaluation(suite=SUITE, radii=MNIST_RADII, num_attacked=500)
@@ -54,6 +57,7 @@ def jobs(scale: str) -> list[Job]:
             ),
             *(Job(mnist.with_changes(loss=loss), (0, 1, 2)) for loss in PAPER_LOSSES),
             *(Job(mnist.with_changes(loss=loss, **MNIST_AT), (0, 1, 2)) for loss in RIVALS),
+            *(Job(mnist.with_changes(loss=loss, **MNIST_AT_TARGETED), (0, 1, 2)) for loss in RIVALS),
         ]
     evaluation = Evaluation(suite=(*SUITE, "autoattack"), num_attacked=1000)
     cifar = CIFAR_NET.with_changes(experiment="white-box", evaluation=evaluation)
