@@ -54,7 +54,7 @@ class Plan:
 
 def plans() -> dict[str, Plan]:
     """Everything that is diagnosed, by name."""
-    specs = {(job.spec.loss, job.spec.rule): job.spec for job in jobs("white-box", "laptop")}
+    specs = {(job.spec.loss, job.spec.training): job.spec for job in jobs("white-box", "laptop")}
     plain = {f"mnist-cnn-{loss.lower()}": specs[loss, "standard"] for loss in ("SCE", "MMC", "Center")}
     trained = {f"mnist-cnn-at-{loss.lower()}": specs[loss, "AT"] for loss in ("SCE", "MMC")}
     twin, other = ((name, plain[name]) for name in ("mnist-cnn-sce", "mnist-cnn-center"))

@@ -10,6 +10,7 @@ from mmc.catalogue.job import (
     DIGITS_AT,
     DIGITS_NET,
     MNIST_AT,
+    MNIST_AT_TARGETED,
     MNIST_NET,
     PAPER_LOSSES,
     Job,
@@ -58,7 +59,7 @@ def jobs(scale: str) -> list[Job]:
             "spsa": Evaluation(suite=FEW_QUERIES, radii=(0.1,), num_attacked=100),
         }
         nets = [MNIST_NET.with_changes(loss=loss) for loss in PAPER_LOSSES]
-        nets += [MNIST_NET.with_changes(loss=loss, **MNIST_AT) for loss in RIVALS]
+        nets += [MNIST_NET.with_changes(loss=loss, **rule) for rule in (MNIST_AT, MNIST_AT_TARGETED) for loss in RIVALS]
         return [job for net in nets for job in _asked(net, evaluations, (0,), {})]
     evaluations = {
         "corruptions": Evaluation(suite=CORRUPTIONS, num_attacked=10_000),

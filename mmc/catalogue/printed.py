@@ -46,11 +46,7 @@ def method(spec: Spec) -> str | None:
     name = METHODS.get(spec.loss)
     if name is None or spec.loss_options or spec.rule not in ("standard", "AT"):
         return None
-    return name if spec.rule == "standard" else f"AT10-{'tar' if _targeted(spec) else 'un'} ({name})"
-
-
-def _targeted(spec: Spec) -> bool:
-    return bool(dict(spec.rule_options).get("targeted"))
+    return {"standard": name, "AT": f"AT10-un ({name})"}.get(spec.training, f"AT10-tar ({name})")
 
 
 def slug(column: str, loss: str) -> str:

@@ -29,9 +29,9 @@ PLAIN = (("MMC", "standard"), ("SCE", "standard"))
 
 
 def records(tag: str) -> dict[Key, Record]:
-    """The recorded networks of one group by loss and rule, adversarial training last; as many as there are."""
-    found = {(r.spec.loss, r.spec.rule): r for r in lab.load(f"other-attacks/laptop/mnist-*-{tag}.json")}
-    return dict(sorted(found.items(), key=lambda pair: pair[0][1] == "AT"))
+    """The recorded networks of one group by loss and training, adversarial training last; as many as there are."""
+    found = {(r.spec.loss, r.spec.training): r for r in lab.load(f"other-attacks/laptop/mnist-*-{tag}.json")}
+    return dict(sorted(found.items(), key=lambda pair: pair[0][1] != "standard"))
 
 
 def attacked(record: Record, attack: str) -> Attacked | None:

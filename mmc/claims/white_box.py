@@ -36,12 +36,12 @@ PLAIN, TRAINED = 0.1, 0.3
 
 
 def records(pattern: str = PATTERN) -> dict[tuple[str, str], Record]:
-    """The recorded networks by loss and rule.
+    """The recorded networks by loss and training.
 
     Raises:
         ValueError: there are none.
     """
-    found = {(record.spec.loss, record.spec.rule): record for record in lab.load(pattern)}
+    found = {(record.spec.loss, record.spec.training): record for record in lab.load(pattern)}
     if not found:
         raise ValueError(f"no records {pattern}: `mmc sweep white-box --scale laptop` makes them")
     return found
@@ -119,7 +119,7 @@ def leads(found: dict[tuple[str, str], Record], radius: float, attacks: dict[str
     """Does MMC keep more than SCE, past the interval, under each of some attacks?
 
     Args:
-        found: the records by loss and rule.
+        found: the records by loss and training.
         radius: in L-inf.
         attacks: by words for it, what names the attack on a loss.
     """
@@ -176,7 +176,7 @@ def white_box_colors_worst_laptop() -> Finding:
 )
 def clean_accuracy_laptop() -> Finding:
     found = records(COLORS)
-    plain = {loss: record for (loss, rule), record in found.items() if rule == "standard"}
+    plain = {loss: record for (loss, training), record in found.items() if training == "standard"}
     clean = {loss: float(record.values("clean").mean()) for loss, record in plain.items()}
     return Finding(
         printed=clean["MMC"] > clean["SCE"] - LITTLE,

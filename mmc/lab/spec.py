@@ -104,6 +104,11 @@ class Spec:
         return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-.")
 
     @property
+    def training(self) -> str:
+        """The rule in words, and whether it aims at a class drawn for each image."""
+        return f"{self.rule}, targeted" if dict(self.rule_options).get("targeted") else self.rule
+
+    @property
     def place(self) -> str:
         """The record's path below the folder of records, without its ending."""
         return f"{self.experiment}/{self.scale}/{self.slug}"
