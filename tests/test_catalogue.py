@@ -80,6 +80,12 @@ def test_every_printed_row_has_a_row_in_the_gpu_queue(table: str) -> None:
         assert found[tuple(row.values())] == set(row) - {"method", "dataset", "architecture"}
 
 
+@pytest.mark.parametrize("name", ["white-box", "other-attacks"])
+def test_every_printed_method_is_measured_at_laptop_scale_too(name: str) -> None:
+    ours = {printed.method(job.spec) for job in catalogue.jobs(name, "laptop")}
+    assert {row["method"] for row in reported.table(f"{name}-cifar10").rows} <= ours
+
+
 def test_only_the_papers_scale_fills_a_printed_cell() -> None:
     for (_, scale), jobs in ROWS.items():
         for job in jobs:

@@ -120,6 +120,13 @@ def test_slugs_tell_losses_rules_and_options_apart() -> None:
     assert len({spec.slug for spec in specs}) == len(specs)
 
 
+def test_training_tells_who_aims_at_a_target() -> None:
+    plain = Spec("trial", "smoke", "digits", "mlp", "MMC")
+    options = ((), (("targeted", False),), (("epsilon", 0.1), ("targeted", True)))
+    told = [plain.with_changes(rule="AT", rule_options=chosen).training for chosen in options]
+    assert [plain.training, *told] == ["standard", "AT", "AT", "AT, targeted"]
+
+
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", [*catalogue.CATALOGUE, "all"])
 def test_every_catalogue_has_one_place_for_each_record(name: str, scale: str) -> None:
