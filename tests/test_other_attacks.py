@@ -17,7 +17,7 @@ EACH = [(tag, key) for tag, found in FOUND.items() for key in found]
 @pytest.mark.parametrize(("tag", "key"), EACH, ids=str)
 def test_what_stands_and_how_far_it_was_moved_is_as_recorded(tag: str, key: measured.Key) -> None:
     record = FOUND[tag][key]
-    assert (record.spec.loss, record.spec.rule) == key and record.spec.tag == tag
+    assert (record.spec.loss, record.spec.training) == key and record.spec.tag == tag
     clean = measured.stands(record, "clean")
     assert len(clean) == record.spec.evaluation.num_attacked
     for name, attack in outcome(record.runs[0]).attacks.items():
