@@ -13,6 +13,7 @@ from mmc import lab
 from mmc.attacks import WORST
 from mmc.attacks.preset import radius as radius_in_words
 from mmc.catalogue import jobs, printed
+from mmc.catalogue.white_box import RIVALS
 from mmc.claims import Finding, claim
 from mmc.claims.paper_scale import missing
 from mmc.data import TITLES
@@ -207,30 +208,57 @@ def adversarial_training_laptop() -> Finding:
     )
 
 
+def _under(pair: tuple[Record, Record], names: tuple[str, str]) -> tuple[str, list[tuple[float, float]]]:
+    """How two networks with adversarial training compare under the paper's attack and in the worst case.
+
+    Returns:
+        The comparison in words, and the differences, first minus second, each with its half-width.
+    """
+    told, gaps = [], []
+    for words, attack in (("under the paper's attack", papers), ("in the worst case", _worst)):
+        kept = [standing(record, attack(record.spec.loss), TRAINED) for record in pair]
+        gaps.append(lead(*kept))
+        each = " and ".join(f"{name} {stands.mean():.1%}" for name, stands in zip(names, kept, strict=True))
+        told.append(f"{words} {each}, {points(gaps[-1])} points")
+    return f"{'; '.join(told)} ({_made(*pair)}).", gaps
+
+
 @claim(
     "targeted-training-laptop",
     paper="MMC",
     source="our measurement at laptop scale of the rows with adversarial training toward targets",
     printed="Adversarial training toward a class drawn for each image makes MMC no less robust than training away from "
-    "the label: in print it keeps 45.1 % under untargeted PGD-50 at 16/255 and the other 27.7 %, at 8/255 53.5 % and "
-    r"55.0 % (MNIST, small CNN, $\epsilon = 0.3$, every attack together; no less means within the interval).",
+    "the label: in print it keeps 53.5 % under untargeted PGD-50 at 8/255 and the other 55.0 %, at 16/255 45.1 % and "
+    r"27.7 % (MNIST, small CNN, $\epsilon = 0.3$, every attack together; no less means within the interval).",
     exact="Under the paper's attack it keeps no less; under every attack together it keeps less.",
     chapter="white-box",
 )
 def targeted_training_laptop() -> Finding:
     found = records()
-    pair = toward, away = found["MMC", "AT, targeted"], found["MMC", "AT"]
-    gaps = {}
-    for words, attack in (("under the paper's attack", papers("MMC")), ("in the worst case", WORST)):
-        kept = [standing(record, attack, TRAINED) for record in pair]
-        gaps[words] = (lead(*kept), *(f"{stands.mean():.1%}" for stands in kept))
-    (weak, _, _), (worst, _, _) = gaps.values()
-    told = "; ".join(
-        f"{words} {one} toward targets and {other} away from the label, {points(gap)} points"
-        for words, (gap, one, other) in gaps.items()
-    )
+    told, (weak, worst) = _under((found["MMC", "AT, targeted"], found["MMC", "AT"]), ("toward targets", "away"))
     return Finding(
         printed=sum(worst) > 0,
         exact=sum(weak) > 0 > sum(worst),
-        evidence=f"MMC keeps {told} ({_made(toward, away)}).",
+        evidence=f"MMC's accuracy by how it was trained: {told}",
+    )
+
+
+@claim(
+    "targeted-training-lead-laptop",
+    paper="MMC",
+    source="our measurement at laptop scale of the rows with adversarial training toward targets",
+    printed="With adversarial training toward targets MMC keeps more than SCE: in print 53.5 % and 47.8 % under "
+    r"untargeted PGD-50 at 8/255 (MNIST, small CNN, $\epsilon = 0.3$, under that attack and under every attack "
+    "together).",
+    exact="It keeps more under the paper's attack, which climbs another objective on each; under every attack together "
+    "the two are level.",
+    chapter="white-box",
+)
+def targeted_training_lead_laptop() -> Finding:
+    found = records()
+    told, (weak, worst) = _under(tuple(found[loss, "AT, targeted"] for loss in RIVALS), RIVALS)
+    return Finding(
+        printed=weak[0] > weak[1] and worst[0] > worst[1],
+        exact=weak[0] > weak[1] and abs(worst[0]) <= worst[1],
+        evidence=f"Both trained toward targets: {told}",
     )
