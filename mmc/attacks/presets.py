@@ -109,12 +109,13 @@ def _ours() -> Iterator[Preset]:
         options = _options({"steps": 25, "step_size": "cosine"})
         source = "ours: what falls easily, before costlier attacks"
         yield Preset("margin-pgd25", "margin PGD-25", "pgd", "adaptive", source, options, "margin", **ball)
-        source, options = "ours: the three most likely classes alone", _options({"steps": 50, "most": 3})
+        source = "ours: the three most likely classes alone, in a ball that shrinks"
+        options = _options({"steps": 50, "most": 3, "shrink": True})
         title, attack = "three-targets pairwise APGD", "apgd_all_targets"
         yield Preset("apgd-three-targets", title, attack, "adaptive", source, options, "pairwise margin", **ball)
         options = _options({**PAPER["spsa"], "iterations": 100})
-        source = "ours: the ball shrinks as in Croce and Hein 2021, for jagged gradients"
-        title, options = "all-targets DLR APGD, shrinking", _options({"steps": 100, "shrink": True})
+        source = "ours: in a ball that shrinks as in Croce and Hein 2021, for jagged gradients"
+        title, options = "all-targets DLR APGD, shrinking", _options({"steps": 60, "restarts": 2, "shrink": True})
         yield Preset("apgd-targets-shrinking", title, attack, "adaptive", source, options, "target DLR", **ball)
         source = "ours: ten times the paper's iterations, on the margin"
         yield Preset("spsa100-margin", "spsa-100 margin", "spsa", "adaptive", source, options, "margin", **ball)
