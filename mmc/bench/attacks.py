@@ -156,7 +156,7 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
 
 def _told(preset: Preset) -> str:
     """A preset with its settings, so that a contest under other settings is another contest."""
-    options = [name if value is True else f"{name} {value}" for name, value in preset.options]
+    options = [name if value is True else f"{name} {value}" for name, value in preset.options if value is not False]
     return f"{preset.title} ({', '.join(options).replace('_', ' ')})"
 
 
