@@ -91,6 +91,7 @@ ATTACKS: dict[str, Entry] = {
     ),
     **_in_both("apgd", partial(apgd, steps=12), module="apgd", more={"restarts": (1, 3)}, exact="any"),
     **_in_both("all-targets", partial(apgd_all_targets, steps=6), module="apgd", more={"most": (1, 3)}, exact="any"),
+    **_in_both("all-targets shrinking", partial(apgd_all_targets, steps=10, shrink=True), module="apgd", exact="any"),
     "mim": Entry(mim, "mim", seeded=False, more={"steps": (2, 8)}, held={"step_size": 0.03}, exact="any"),
     "spsa": Entry(
         partial(spsa, samples=64, iterations=10, learning_rate=0.05),

@@ -4,12 +4,16 @@ Source: Croce and Hein 2020, written anew from the description: the first step s
 steps, then at intervals that shrink by 3 % down to 6 %, the step is halved wherever fewer than three quarters of the
 steps since the last check rose, or nothing was gained since a check at which the step stayed; a halved climb goes on
 from its best point.
+
+A ball that shrinks is Croce and Hein's of 2021, made there for L1. Where gradients are jagged a climb with more room
+gets past what would hold it up, and what it found is a better start than a random one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 MOMENTUM = 0.75
 #: The step stays where at least this share of the steps since the last check rose.
 RISING = 0.75
+#: A ball that shrinks: its radii in units of epsilon, and the share of the steps that each gets.
+SHRINKING = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -53,10 +59,12 @@ def apgd(
     seed: int = 0,
     norm: str = "linf",
     targets: Int[Tensor, " N"] | None = None,
+    shrink: bool = False,
 ) -> Float[Tensor, "N C H W"]:
     """Ascend an objective by Auto-PGD, within epsilon of each image; arguments and result are those of `pgd`.
 
-    Here epsilon may be one radius for all examples, or one for each.
+    Here epsilon may be one radius for all examples, or one for each. With `shrink` the same steps begin in a ball three
+    times as wide, see `SHRINKING`, and each smaller one starts at the nearest point to where the last one ended.
 
     Raises:
         ValueError: bad input, named.
@@ -71,12 +79,25 @@ def apgd(
     for restart in range(restarts):
         if not len(standing):
             break
-        own, radius = [label[standing] for label in labels], of(epsilon, standing)
-        start = random_start(x[standing], radius, norm, seed, "apgd", restart)
-        result[standing], left = _climb(model, x[standing], own, start, objective, radius, steps, norm)
-        standing = standing[left]
+        images, own, radius = x[standing], [label[standing] for label in labels], of(epsilon, standing)
+        climb = partial(_climb, model, images, own, objective=objective, norm=norm)
+        (widest, first), *smaller = _balls(steps, shrink)
+        start = random_start(images, widest * radius, norm, seed, "apgd", restart)
+        found, left = climb(start=start, epsilon=widest * radius, steps=first)
+        for times, some in smaller:
+            start = project(found, images, times * radius, norm)
+            found, left = climb(start=start, epsilon=times * radius, steps=some)
+        result[standing], standing = found, standing[left]
     confirm(x, result, epsilon, norm)
     return result
+
+
+def _balls(steps: int, shrink: bool) -> list[tuple[float, int]]:
+    """The radii of a climb in units of epsilon, and how many of the steps each gets; the last gets what is left."""
+    if not shrink:
+        return [(1.0, steps)]
+    wide = [(times, int(share * steps)) for times, share in SHRINKING[:-1]]
+    return [*wide, (SHRINKING[-1][0], steps - sum(some for _, some in wide))]
 
 
 def _climb(
@@ -163,6 +184,7 @@ def apgd_all_targets(
     seed: int = 0,
     norm: str = "linf",
     most: int | None = None,
+    shrink: bool = False,
 ) -> Float[Tensor, "N C H W"]:
     """Auto-PGD toward every other class in turn, the most likely first; who has fallen is left alone.
 
@@ -170,7 +192,7 @@ def apgd_all_targets(
     up a climb of the margin.
 
     Args:
-        model, x, y, epsilon, steps, restarts, seed, norm: see `apgd`.
+        model, x, y, epsilon, steps, restarts, seed, norm, shrink: see `apgd`.
         objective: a targeted one.
         most: how many targets, all where not given.
     """
@@ -178,7 +200,14 @@ def apgd_all_targets(
     result = x.detach().clone()
     if not len(x):
         return result
-    options = {"objective": objective, "steps": steps, "restarts": restarts, "seed": seed, "norm": norm}
+    options = {
+        "objective": objective,
+        "steps": steps,
+        "restarts": restarts,
+        "seed": seed,
+        "norm": norm,
+        "shrink": shrink,
+    }
     for targets in targets_by_rank(model, x, y, most):
         standing = correct(model, result, y).nonzero().flatten()
         if not len(standing):

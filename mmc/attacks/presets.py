@@ -109,9 +109,15 @@ def _ours() -> Iterator[Preset]:
         options = _options({"steps": 25, "step_size": "cosine"})
         source = "ours: what falls easily, before costlier attacks"
         yield Preset("margin-pgd25", "margin PGD-25", "pgd", "adaptive", source, options, "margin", **ball)
-        source, options = "ours: the three most likely classes alone", _options({"steps": 50, "most": 3})
+        source = "ours: the three most likely classes alone, in a ball that shrinks"
+        options = _options({"steps": 50, "most": 3, "shrink": True})
         title, attack = "three-targets pairwise APGD", "apgd_all_targets"
         yield Preset("apgd-three-targets", title, attack, "adaptive", source, options, "pairwise margin", **ball)
+        source = "ours: few steps for every class, also in a ball that shrinks as in Croce and Hein 2021"
+        for shrink, slug in enumerate(("apgd60-targets-dlr", "apgd60-targets-shrinking")):
+            title = f"all-targets DLR APGD-60{', shrinking' * shrink}"
+            options = _options({"steps": 60, "shrink": bool(shrink)})
+            yield Preset(slug, title, attack, "adaptive", source, options, "target DLR", **ball)
         options = _options({**PAPER["spsa"], "iterations": 100})
         source = "ours: ten times the paper's iterations, on the margin"
         yield Preset("spsa100-margin", "spsa-100 margin", "spsa", "adaptive", source, options, "margin", **ball)
@@ -148,9 +154,8 @@ SUITES: dict[str, tuple[str, ...]] = {
     "paper-gradient-free": (*_of("carlini_wagner"), *_of("spsa"), "noise", "rotation"),
     "paper-transfer": _of("mim"),
     "ours": ("margin-pgd-8", "apgd-targets-8", "apgd-targets-dlr-8"),
-    # One after another on what still stands, in less than a third of AutoAttack's time. Where gradients are jagged, as
-    # on the book's ResNet-32 with MMC, AutoAttack finds a little more: see the page of peers.
-    "swift": ("margin-pgd25-8", "apgd-three-targets-8", "apgd-targets-dlr-8"),
+    # One after another on what still stands, in less than a third of AutoAttack's time.
+    "swift": ("margin-pgd25-8", "apgd-three-targets-8", "apgd60-targets-dlr-8", "apgd60-targets-shrinking-8"),
     "ours-l2": ("margin-pgd-l2-0.5", "apgd-targets-l2-0.5", "apgd-targets-dlr-l2-0.5"),
     "autoattack": ("autoattack-8",),
 }

@@ -145,15 +145,19 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     for title, budget, theirs, ours in searches(plan):
         both = _ours(carlini_wagner, **ours), peers.foolbox_carlini_wagner(**theirs)
         found.append(Contest(title, budget, "foolbox", *both, **images))
-    ours = partial(cascade, [PRESETS[slug].at(epsilon) for slug in SUITES["swift"]])
+    suite = [PRESETS[slug].at(epsilon) for slug in SUITES["swift"]]
+    ours, budget = partial(cascade, suite), "; ".join(map(_told, suite))
+    budget = f"ours the suite `swift`, one after another {budget}; theirs the standard version"
     images = {"images": plan.ensemble, "pairs": plan.ensembles, "goal": GOALS["AutoAttack"]}
     theirs = peers.pyautoattack_standard(epsilon)
-    found.append(
-        Contest(
-            "AutoAttack", "ours the suite `swift`, theirs the standard version", "pyautoattack", ours, theirs, **images
-        )
-    )
+    found.append(Contest("AutoAttack", budget, "pyautoattack", ours, theirs, **images))
     return found
+
+
+def _told(preset: Preset) -> str:
+    """A preset with its settings, so that a contest under other settings is another contest."""
+    options = [name if value is True else f"{name} {value}" for name, value in preset.options if value is not False]
+    return f"{preset.title} ({', '.join(options).replace('_', ' ')})"
 
 
 def searches(plan: Plan) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from itertools import pairwise as successive
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -266,6 +269,43 @@ def test_all_targets_fell_what_the_margin_fells(seed: int) -> None:
     assert every <= one + 0.05
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("steps", [1, 7, 10, 100])
+def test_a_ball_that_shrinks_hands_on_the_nearest_point(norm: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three climbs in balls of three, two and one radii; each starts where the last one ended, cut to its own."""
+    module, seen = importlib.import_module("mmc.attacks.apgd"), []
+    real = module._climb
+
+    def spy(model, x, labels, *, start, epsilon, steps, objective, norm):
+        found, left = real(model, x, labels, start=start, epsilon=epsilon, steps=steps, objective=objective, norm=norm)
+        seen.append((start, epsilon, steps, found))
+        return found, left
+
+    monkeypatch.setattr(module, "_climb", spy)
+    model, x, y = case(1)
+    epsilon = 0.004
+    x_adv = apgd(model, x, y, epsilon=epsilon, steps=steps, norm=norm, shrink=True)
+    confirm(x, x_adv, epsilon, norm)
+    assert [times for _, times, _, _ in seen] == pytest.approx([3 * epsilon, 2 * epsilon, epsilon])
+    assert [some for _, _, some, _ in seen] == [int(0.3 * steps), int(0.3 * steps), steps - 2 * int(0.3 * steps)]
+    for (_, _, _, before), (start, radius, _, found) in successive(seen):
+        assert start.equal(project(before, x, radius, norm))
+        confirm(x, found, radius, norm)
+    assert x_adv.equal(seen[-1][-1]) and (lengths(seen[0][-1] - x, norm) > 2.5 * epsilon).any()
+
+
+@few
+@given(seed=seeds)
+def test_a_ball_that_shrinks_fells_what_one_that_does_not_fells(seed: int) -> None:
+    model, x, y = case(seed, count=40)
+    options = {"epsilon": 0.06, "steps": 30, "seed": seed}
+    plain, shrinking = (
+        correct(model, apgd_all_targets(model, x, y, shrink=shrink, **options), y).float().mean()
+        for shrink in (False, True)
+    )
+    assert abs(shrinking - plain) <= 0.05
+
+
 def test_targets_come_by_rank_and_leave_out_the_label() -> None:
     model, x, _ = case(0)
     y = torch.arange(len(x)) % L
@@ -319,8 +359,6 @@ def test_bad_input_is_refused_by_name(name: str, change: dict, message: str) -> 
 @pytest.mark.parametrize("mutant", ["flipped sign", "no step", "no projection"])
 def test_a_broken_climb_is_noticed(name: str, mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exactness test above would fail for each of these."""
-    import importlib
-
     room = importlib.import_module(f"mmc.attacks.{name}")
     if mutant == "flipped sign":
         monkeypatch.setattr(room, "steepest", lambda gradient, norm: -steepest(gradient, norm))
