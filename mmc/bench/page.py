@@ -27,7 +27,7 @@ def page(table: Table | None = None, asked: Iterable[str] | None = None) -> str:
     table = attacks.kept() if table is None else table
     asked = attacks.names() if asked is None else list(asked)
     outcomes = sorted(table.outcomes, key=lambda one: asked.index(_part(one)))
-    pieces = [_missed(outcomes), _contests(outcomes)]
+    pieces = [_sum(outcomes), _contests(outcomes)]
     if table.growth:
         pieces.append(_growth(table))
     there = {_part(one) for one in outcomes} | {GROWTH + name for name in table.growth}
@@ -82,8 +82,8 @@ def _budgets(outcomes: Sequence[Comparison]) -> list[str]:
     ]
 
 
-def _missed(outcomes: Sequence[Comparison]) -> str:
-    """What falls short, by name."""
+def _sum(outcomes: Sequence[Comparison]) -> str:
+    """How many contests and goals are won, and those that are not, by name."""
     weaker = [one for one in outcomes if not one.as_strong]
     slower = [one for one in outcomes if one.as_strong and not one.met]
     goals = sum(bool(one.time.goal) for one in outcomes)
@@ -91,7 +91,7 @@ def _missed(outcomes: Sequence[Comparison]) -> str:
     said = [f"Ours is as strong as the peer in {len(outcomes) - len(weaker)} of {len(outcomes)} contests"]
     said[0] += "." if not weaker else f", and weaker in {_names(weaker, _gap)}."
     said.append(f"Of {goals} goals on time {met} are met" + ("." if not slower else f"; too slow in {_names(slower)}."))
-    return "## What falls short\n\n" + " ".join(said)
+    return "## In sum\n\n" + " ".join(said)
 
 
 def _names(outcomes: Iterable[Comparison], more: Callable[[Comparison], str] = lambda one: "") -> str:
