@@ -167,8 +167,9 @@ def check_fixed_radius(
         attack: `attack(model, x, y, epsilon=..., **options) -> x_adv`.
         instance: see `instances`.
         norm: of the attack's ball.
-        tolerance: what rounding may add to the radius, in units of a pixel's range. The model's own rounding is
-            allowed for besides, see `Exact.safe_distances`.
+        tolerance: what rounding may add to the radius, in units of a pixel's range, or as a share of a radius that is
+            larger: float32 rounds a length of six by nearly as much. The model's own rounding is allowed for besides,
+            see `Exact.safe_distances`.
         options: passed on.
 
     Returns:
@@ -178,9 +179,10 @@ def check_fixed_radius(
     x_adv = attack(oracle.model, oracle.x, oracle.y, epsilon=epsilon, **options)
     _refuse_what_is_no_image(oracle, x_adv)
     longest = lengths(x_adv - oracle.x, norm).max().item()
-    assert longest <= epsilon + tolerance, f"an image lies {longest:g} from its original, epsilon is {epsilon:g}"
+    allowed = epsilon + tolerance * max(1.0, epsilon)
+    assert longest <= allowed, f"an image lies {longest:g} from its original, epsilon is {epsilon:g}"
     fell = fooled(oracle, x_adv)
-    impossible = fell & (oracle.safe_distances(norm) > epsilon + tolerance)
+    impossible = fell & (oracle.safe_distances(norm) > allowed)
     assert not impossible.any(), f"{int(impossible.sum())} images fell that are exactly robust"
     return (~fell).double().mean().item(), oracle.robust_accuracy(epsilon, norm)
 
