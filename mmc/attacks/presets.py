@@ -114,7 +114,7 @@ def _ours() -> Iterator[Preset]:
         title, attack = "three-targets pairwise APGD", "apgd_all_targets"
         yield Preset("apgd-three-targets", title, attack, "adaptive", source, options, "pairwise margin", **ball)
         source = "ours: few steps for every class, also in a ball that shrinks as in Croce and Hein 2021"
-        for shrink, slug in enumerate(("apgd60-targets-dlr", "apgd60-targets-shrinking")):
+        for shrink, slug in enumerate(("apgd60-targets-dlr", "apgd60-shrinking")):
             title = f"all-targets DLR APGD-60{', shrinking' * shrink}"
             options = _options({"steps": 60, "shrink": bool(shrink)})
             yield Preset(slug, title, attack, "adaptive", source, options, "target DLR", **ball)
@@ -155,7 +155,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "paper-transfer": _of("mim"),
     "ours": ("margin-pgd-8", "apgd-targets-8", "apgd-targets-dlr-8"),
     # One after another on what still stands, in less than a third of AutoAttack's time.
-    "swift": ("margin-pgd25-8", "apgd-three-targets-8", "apgd60-targets-dlr-8", "apgd60-targets-shrinking-8"),
+    "swift": ("margin-pgd25-8", "apgd-three-targets-8", "apgd60-targets-dlr-8", "apgd60-shrinking-8"),
     "ours-l2": ("margin-pgd-l2-0.5", "apgd-targets-l2-0.5", "apgd-targets-dlr-l2-0.5"),
     "autoattack": ("autoattack-8",),
 }
