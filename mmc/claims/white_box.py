@@ -5,7 +5,7 @@ They say nothing about the paper's networks on CIFAR; those claims are open unti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -53,6 +53,14 @@ def papers(loss: str, kind: str = "un", steps: int = 50) -> str:
     return printed.slug(f"pgd{steps}_{kind}_8", loss).removesuffix("-8")
 
 
+def _worst(loss: str) -> str:
+    return WORST
+
+
+#: By words for it, what names an attack on a loss.
+READINGS: dict[str, Callable[[str], str]] = {"under the paper's attack": papers, "in the worst case": _worst}
+
+
 def standing(record: Record, attack: str, radius: float) -> np.ndarray:
     """Which images stand, seeds by images: under one attack, under all of them, `WORST`, or as they are, `clean`.
 
@@ -78,6 +86,15 @@ def standing(record: Record, attack: str, radius: float) -> np.ndarray:
 def lead(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """By how much more the first network keeps, mean over its seeds, and the half-width over images."""
     return paired_difference(first.mean(0), second.mean(0))
+
+
+def _compared(
+    pair: Sequence[Record], radius: float, attacks: dict[str, Callable[[str], str]]
+) -> Iterator[tuple[str, list[np.ndarray], tuple[float, float]]]:
+    """Attack by attack its words, which images stand on each of two networks, and by how much the first leads."""
+    for words, attack in attacks.items():
+        kept = [standing(record, attack(record.spec.loss), radius) for record in pair]
+        yield words, kept, lead(*kept)
 
 
 def points(difference: tuple[float, float]) -> str:
@@ -109,11 +126,7 @@ def _made(*chosen: Record, images: object = None) -> str:
     chapter="white-box",
 )
 def white_box_laptop() -> Finding:
-    return leads(records(), PLAIN, {"under the paper's attack": papers, "in the worst case": _worst})
-
-
-def _worst(loss: str) -> str:
-    return WORST
+    return leads(records(), PLAIN, READINGS)
 
 
 def leads(found: dict[tuple[str, str], Record], radius: float, attacks: dict[str, Callable[[str], str]]) -> Finding:
@@ -126,9 +139,7 @@ def leads(found: dict[tuple[str, str], Record], radius: float, attacks: dict[str
     """
     pair = [found[loss, "standard"] for loss in ("MMC", "SCE")]
     told, beyond = [], []
-    for words, attack in attacks.items():
-        kept = [standing(record, attack(record.spec.loss), radius) for record in pair]
-        gap = lead(*kept)
+    for words, kept, gap in _compared(pair, radius, attacks):
         beyond.append(gap[0] > gap[1])
         told.append(
             f"{words} MMC keeps {kept[0].mean():.1%} and SCE {kept[1].mean():.1%}, a difference of {points(gap)} points"
@@ -215,11 +226,10 @@ def _under(pair: tuple[Record, Record], names: tuple[str, str]) -> tuple[str, li
         The comparison in words, and the differences, first minus second, each with its half-width.
     """
     told, gaps = [], []
-    for words, attack in (("under the paper's attack", papers), ("in the worst case", _worst)):
-        kept = [standing(record, attack(record.spec.loss), TRAINED) for record in pair]
-        gaps.append(lead(*kept))
+    for words, kept, gap in _compared(pair, TRAINED, READINGS):
+        gaps.append(gap)
         each = " and ".join(f"{name} {stands.mean():.1%}" for name, stands in zip(names, kept, strict=True))
-        told.append(f"{words} {each}, {points(gaps[-1])} points")
+        told.append(f"{words} {each}, {points(gap)} points")
     return f"{'; '.join(told)} ({_made(*pair)}).", gaps
 
 
