@@ -25,13 +25,13 @@ from mmc.files import digest_files
 from mmc.lab import Spec
 from mmc.ladder import CENTERED, climb, headings
 from mmc.models import Classifier
-from mmc.networks import ROOT, about, data_of, dataset, opened
+from mmc.networks import about, data_of, dataset, opened
+from mmc.shelf import SHELF
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
     from torch import Tensor
 
-WEIGHTS = ROOT / "book" / "weights"
 SEED, BATCH = 0, 100
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -86,7 +86,7 @@ def plans() -> dict[str, Plan]:
 def network(name: str) -> Classifier:
     """A network of `plans`, in eval mode, with the weights that travel with the book; its parameters are fixed."""
     spec = plan(name).spec
-    return opened(spec, SEED, WEIGHTS / f"{spec.slug}.safetensors").requires_grad_(False)
+    return opened(spec, SEED, SHELF / f"{spec.slug}.safetensors").requires_grad_(False)
 
 
 def plan(name: str) -> Plan:
@@ -179,7 +179,7 @@ def measure(name: str, report: Callable[[str], None] = lambda text: None) -> dic
         "network": name,
         "plan": asdict(todo) | {"spec": todo.spec.place},
         "seed": SEED,
-        "weights": digest_files(WEIGHTS, [WEIGHTS / f"{name}.safetensors"]),
+        "weights": digest_files(SHELF, [SHELF / f"{name}.safetensors"]),
         "data": about(*data_of(todo.spec)),
     }
     return parts.measure(place(name), head, sections(name), report)

@@ -6,18 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mmc import lab, weights
+from mmc import weights
 from mmc.files import digest_files
 from mmc.lab import Record, Spec
 from mmc.shares import wilson
-
-ROOT = Path(__file__).resolve().parents[1]
-SHELF = ROOT / "book" / "weights"
-
-
-def names(shelf: Path = SHELF) -> tuple[str, ...]:
-    """Every network on the shelf, by the name of its file."""
-    return tuple(sorted(file.stem for file in shelf.glob("*.safetensors")))
+from mmc.shelf import SHELF, names, place, record_of
 
 
 def card(name: str, shelf: Path = SHELF) -> str:
@@ -27,12 +20,9 @@ def card(name: str, shelf: Path = SHELF) -> str:
         FileNotFoundError: there is no such network.
         ValueError: its file does not say which record it belongs to.
     """
-    file = shelf / f"{name}.safetensors"
-    words = weights.about(file)
-    if not {"record", "seed"} <= set(words):
-        raise ValueError(f"{file.name} does not say which record it belongs to, and which seed it is")
-    (record,) = lab.load(f"{words['record']}.json")
-    (run,) = [run for run in record.runs if run["seed"] == int(words["seed"])]
+    file = place(name, shelf)
+    words, (record, seed) = weights.about(file), record_of(file)
+    (run,) = [run for run in record.runs if run["seed"] == seed]
     rows = {
         "data": f"{record.data['name']}, {record.data['train']:,} training images, digest `{record.data['digest']}`",
         "network": f"{record.spec.backbone}, {_numbers(file):,} numbers in {words.get('precision', '32 bits')}, "
@@ -40,7 +30,7 @@ def card(name: str, shelf: Path = SHELF) -> str:
         "loss": _with(record.spec.loss, record.spec.loss_options),
         "rule": _with(record.spec.rule, record.spec.rule_options),
         "recipe": _recipe(record.spec),
-        "seed": words["seed"],
+        "seed": str(seed),
         "clean accuracy": _share(run["values"]["clean"], record.data["test"]),
         **_robust(record, run),
         "record": f"`book/records/{words['record']}.json`, commit {run['made']['commit']}, {run['made']['hardware']}",

@@ -18,12 +18,12 @@ from mmc.catalogue import jobs
 from mmc.diagnose import BROKEN, Report, diagnose
 from mmc.files import digest_files
 from mmc.lab import Spec
-from mmc.networks import ROOT, about, data_of, dataset, opened
+from mmc.networks import about, data_of, dataset, opened
+from mmc.shelf import SHELF
 
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHTS = ROOT / "book" / "weights"
 SEED = 0
 
 
@@ -78,7 +78,7 @@ def plan(name: str) -> Plan:
 
 def network(name: str, spec: Spec) -> nn.Module:
     """A network with the weights that travel with the book, in eval mode; its parameters are fixed."""
-    return opened(spec, SEED, WEIGHTS / f"{name}.safetensors").requires_grad_(False)
+    return opened(spec, SEED, SHELF / f"{name}.safetensors").requires_grad_(False)
 
 
 def part(attack: str, epsilon: float) -> str:
@@ -113,7 +113,7 @@ def place(name: str) -> str:
 def head(name: str) -> dict[str, Any]:
     """What decides the values of a name's reports, beside the data."""
     todo = plan(name)
-    files = [WEIGHTS / f"{weights}.safetensors" for weights in (todo.weights, todo.twin[0])]
+    files = [SHELF / f"{weights}.safetensors" for weights in (todo.weights, todo.twin[0])]
     return {
         "diagnosed": name,
         "broken": todo.broken,
@@ -122,7 +122,7 @@ def head(name: str) -> dict[str, Any]:
         "images": todo.images,
         "effort": todo.effort,
         "seed": SEED,
-        "weights": digest_files(WEIGHTS, files),
+        "weights": digest_files(SHELF, files),
     }
 
 

@@ -19,10 +19,10 @@ NAME, EPSILON = "digits-mlp-mmc", 0.1
 
 @pytest.mark.parametrize("name", attacked.plans())
 def test_the_kept_findings_are_those_of_the_plan_and_of_the_weights(name):
-    plan, weights = attacked.plan(name), attacked.WEIGHTS / f"{name}.safetensors"
+    plan, weights = attacked.plan(name), attacked.SHELF / f"{name}.safetensors"
     kept = json.loads((lab.folder() / attacked.place(name)).read_text(encoding="utf-8"))
     assert kept["plan"] == json.loads(json.dumps(asdict(plan) | {"spec": plan.spec.place})), f"measure {name} again"
-    assert kept["weights"] == digest_files(attacked.WEIGHTS, [weights]), f"measure {name} again"
+    assert kept["weights"] == digest_files(attacked.SHELF, [weights]), f"measure {name} again"
     parts = {"headings", *map(attacked.ladder_at, plan.epsilons)}
     parts |= {title for title, presets in (("presets", plan.presets), ("costly", plan.costly)) if presets}
     assert set(kept["parts"]) == parts | ({"transfer"} if plan.sources else set())
@@ -45,7 +45,7 @@ def tiny(tmp_path, monkeypatch):
     model = networks.initial(spec, 0).eval().requires_grad_(False)
     (tmp_path / f"{NAME}.safetensors").write_bytes(b"weights")
     monkeypatch.setenv(lab.RECORDS, str(tmp_path / "records"))
-    monkeypatch.setattr(attacked, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(attacked, "SHELF", tmp_path)
     monkeypatch.setattr(attacked, "plans", lambda: {NAME: plan})
     monkeypatch.setattr(attacked, "network", lambda name: model)
     return model, networks.dataset("digits").test.first(30)

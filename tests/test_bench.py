@@ -15,13 +15,14 @@ from attack_cases import case, few, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmc import attacked, lab
+from mmc import lab
 from mmc.attacks import PRESETS, correct, cross_entropy, distances, margin, pgd, run_suite
 from mmc.bench import attacks, peers
 from mmc.bench.contest import ACCURACY, DISTANCE, Comparison, Contest, hold, keeps_bounds, result
 from mmc.bench.page import page
 from mmc.bench.ratio import Ratio, ratio, turns
 from mmc.files import digest_files
+from mmc.shelf import SHELF
 
 
 def needs(name: str) -> pytest.MarkDecorator:
@@ -238,8 +239,8 @@ def test_the_kept_table_is_of_this_plan_of_these_weights_and_from_a_commit() -> 
     kept = json.loads((lab.folder() / attacks.PLACE).read_text(encoding="utf-8"))
     plans = {name: dataclasses.asdict(plan) for name, plan in attacks.PLANS.items()}
     assert kept["plans"] == json.loads(json.dumps(plans)), "measure again"
-    files = [attacked.WEIGHTS / f"{name}.safetensors" for name in attacks.PLANS]
-    assert kept["weights"] == digest_files(attacked.WEIGHTS, files), "measure again"
+    files = [SHELF / f"{name}.safetensors" for name in attacks.PLANS]
+    assert kept["weights"] == digest_files(SHELF, files), "measure again"
     names = attacks.names()
     assert set(kept["parts"]) <= set(names) and len(names) == len(set(names))
     for name, part in kept["parts"].items():

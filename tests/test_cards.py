@@ -10,11 +10,12 @@ import torch
 
 from mmc import experiments, lab, networks, weights
 from mmc.attacks import correct
-from mmc.cards import SHELF, card, cards, names
+from mmc.cards import card, cards
 from mmc.data import load
 from mmc.lab import Evaluation, Spec
 from mmc.recipe import Recipe
 from mmc.shares import wilson
+from mmc.shelf import SHELF, names
 
 
 def test_every_network_of_the_book_has_a_card_that_names_its_record() -> None:

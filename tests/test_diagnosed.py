@@ -39,7 +39,7 @@ def tiny(tmp_path, monkeypatch):
     for name in models:
         (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
     monkeypatch.setenv(lab.RECORDS, str(tmp_path / "records"))
-    monkeypatch.setattr(diagnosed, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(diagnosed, "SHELF", tmp_path)
     monkeypatch.setattr(diagnosed, "plans", lambda: {"tiny": plan})
     monkeypatch.setattr(diagnosed, "network", lambda name, spec: models[name])
     return tmp_path

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmc import attacked, lab, parts
+from mmc import lab, parts, shelf
 from mmc.attacks import (
     PRESETS,
     SUITES,
@@ -32,7 +32,6 @@ from mmc.attacks.preset import SCHEDULES, trains_with_cross_entropy
 from mmc.bench import growth, peers
 from mmc.bench.contest import DISTANCE, Comparison, Contest, hold
 from mmc.files import digest_files
-from mmc.networks import dataset
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -230,10 +229,10 @@ def measure(
         report: called with the name of each part before it is measured.
         networks: names in `PLANS`.
     """
-    files = [attacked.WEIGHTS / f"{name}.safetensors" for name in PLANS]
+    files = [shelf.place(name) for name in PLANS]
     plans = {name: asdict(plan) for name, plan in PLANS.items()}
     head = {"peers": peers.versions(), "left out": peers.LEFT_OUT, "plans": plans}
-    head["weights"] = digest_files(attacked.WEIGHTS, files)
+    head["weights"] = digest_files(shelf.SHELF, files)
     if keep:
         return Table.of(parts.measure(PLACE, head, sections(networks), report))
     found = {}
@@ -244,14 +243,14 @@ def measure(
 
 
 def _objective(name: str) -> Objective:
-    return cross_entropy if trains_with_cross_entropy(attacked.network(name)) else margin
+    return cross_entropy if trains_with_cross_entropy(shelf.network(name)) else margin
 
 
 def _held(contest: Contest, name: str) -> dict[str, Any]:
-    images = dataset(*attacked.data_of(attacked.plan(name).spec)).test.first(contest.images)
+    images = shelf.images(name, contest.images)
     load = (lambda: os.getloadavg()[0]) if hasattr(os, "getloadavg") else (lambda: 0.0)
     epsilon = 0.0 if contest.measure == DISTANCE else PLANS[name].epsilon
-    return hold(contest, name, attacked.network(name), images.x, images.y, epsilon, load).to_json()
+    return hold(contest, name, shelf.network(name), images.x, images.y, epsilon, load).to_json()
 
 
 class Table(NamedTuple):

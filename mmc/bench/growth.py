@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mmc import attacked
+from mmc import shelf
 from mmc.attacks import PRESETS, run_suite
 from mmc.bench.contest import clock
 from mmc.bench.memory import peak_of
 from mmc.bench.ratio import timed, turns
-from mmc.networks import dataset
 
 NETWORK, EPSILON, BATCH = "mnist-cnn-mmc", 0.1, 50
 #: Presets, with how many images each is given; the first twice, so that memory is compared over a factor of ten.
@@ -33,8 +32,8 @@ def sections() -> dict[str, Callable[[], dict[str, Any]]]:
 
 def attack(slug: str, count: int) -> None:
     """A preset on the first test images, in batches of `BATCH`: it bounds every forward pass."""
-    images = dataset(*attacked.data_of(attacked.plan(NETWORK).spec)).test.first(count)
-    run_suite(attacked.network(NETWORK), images.x, images.y, [slug], epsilon=EPSILON, batch_size=BATCH)
+    images = shelf.images(NETWORK, count)
+    run_suite(shelf.network(NETWORK), images.x, images.y, [slug], epsilon=EPSILON, batch_size=BATCH)
 
 
 def grows(slug: str, counts: tuple[int, ...], repeats: int = 2) -> dict[str, Any]:

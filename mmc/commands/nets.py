@@ -28,9 +28,9 @@ class Radius(click.ParamType):
 
 def find(net: str) -> tuple[Any, int, Path]:
     """Spec, training seed and weights of a network: of a run's folder, of a file, or of one of the book's."""
-    from mmc import lab, networks, weights
+    from mmc import lab, shelf, weights
 
-    place, shelf = Path(net), networks.ROOT / "book" / "weights"
+    place = Path(net)
     if place.is_dir():
         if not (place / "record.json").exists():
             raise FileNotFoundError(
@@ -39,20 +39,11 @@ def find(net: str) -> tuple[Any, int, Path]:
         record = lab.read(place / "record.json")
         (run,) = record.runs
         return record.spec, run["seed"], place / "weights.safetensors"
-    file = place if place.is_file() else shelf / f"{net}.safetensors"
-    if not file.is_file():
-        books = ", ".join(sorted(path.stem for path in shelf.glob("*.safetensors")))
+    if not place.is_file() and net not in shelf.names():
+        books = ", ".join(shelf.names())
         raise FileNotFoundError(f"no network {net!r}: it is no folder, no file, and none of the book's: {books}")
-    words = weights.about(file)
+    file = place if place.is_file() else shelf.place(net)
     if (file.parent / "record.json").exists():
-        source = file.parent / "record.json"
-    elif "record" in words:
-        # The book's networks are those of the book's records, wherever one's own are kept.
-        places = [folder / f"{words['record']}.json" for folder in (lab.folder(), shelf.parent / "records")]
-        source = next((place for place in places if place.exists()), None)
-        if source is None:
-            missing = " and no ".join(dict.fromkeys(map(str, places)))
-            raise FileNotFoundError(f"no {missing}: the record of {file}, which says how it is built")
-    else:
-        raise ValueError(f"{file} does not say which record it belongs to, so its network cannot be built")
-    return lab.read(source).spec, int(words["seed"]), file
+        return lab.read(file.parent / "record.json").spec, int(weights.about(file)["seed"]), file
+    record, seed = shelf.record_of(file)
+    return record.spec, seed, file
