@@ -8,6 +8,7 @@ from torch import nn
 
 from mmc.losses import LOSSES, build
 from mmc.models import BACKBONES, Classifier, Normalize, build_backbone
+from mmc.models.norm import Rectified
 from mmc.models.resnet import resnet_v1, resnet_v2
 
 SHAPE = (1, 8, 8)
@@ -62,7 +63,7 @@ def test_vgg8_has_eight_layers_and_halves_an_image_three_times(width: int) -> No
     assert layers(network) == 8 and network[-1].in_features == 4 * width
     seen = []
     for module in network.modules():
-        if isinstance(module, nn.ReLU):
+        if isinstance(module, Rectified):
             module.register_forward_hook(lambda m, i, output: seen.append(tuple(output.shape[1:])))
     with torch.no_grad():
         network(torch.rand(2, 3, 32, 32))

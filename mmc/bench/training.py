@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,12 @@ from mmc.provenance import device
 from mmc.recipe import Recipe
 from mmc.training.loop import Run
 from mmc.training.precision import fastest
+from mmc.training.prepare import has_compiler, prepare
 from mmc.training.rules import AT, Rule, Standard
 
 SHAPE, FEATURES, CLASSES = (3, 32, 32), 64, 10
-FAST = Recipe(epochs=1000, learning_rate=1e-4, precision=fastest(device()), augmentation="crop-flip")
+EAGER = Recipe(epochs=1000, learning_rate=1e-4, precision=fastest(device()), augmentation="crop-flip")
+FAST = replace(EAGER, compiled=device() == "cpu" and has_compiler())
 
 
 def random_images(count: int, seed: int = 0) -> Split:
@@ -37,13 +39,10 @@ def stepper(
     backbone: str, loss: str, recipe: Recipe = FAST, rule: Rule | None = None, batch_size: int = 256
 ) -> Callable[[], None]:
     """One step of our loop after another, on a new network."""
-    recipe = Recipe(**{**asdict(recipe), "batch_size": batch_size})
+    recipe = replace(recipe, batch_size=batch_size)
     torch.manual_seed(0)
     model = Classifier(build_backbone(backbone, SHAPE, FEATURES), build(loss, CLASSES, FEATURES)).to(device())
-    if recipe.channels_last:
-        model.to(memory_format=torch.channels_last)
-    model.train()
-    model.autocast = torch.bfloat16 if recipe.precision == "bf16" else None
+    prepare(model, recipe)
     run = Run(model, random_images(batch_size * 4), recipe, rule or Standard(), 0)
     return lambda: run.advance()
 

@@ -34,7 +34,7 @@ HELP = {
     "clip": "Largest norm of the gradient; 0 leaves it alone.",
     "precision": "Of the network while it trains.",
     "channels_last": "The memory layout processors prefer.",
-    "compiled": "Compile the network first (torch.compile).",
+    "compiled": "Compile the network, on a processor its norms (torch.compile).",
 }
 
 

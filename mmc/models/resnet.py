@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmc.models.base import Normalize
+from mmc.models.norm import BatchNorm, Rectified
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -25,7 +26,19 @@ def _conv(inputs: int, outputs: int, size: int, stride: int = 1, bias: bool = Fa
 
 
 def _norm(channels: int, batch_norm: bool) -> nn.Module:
-    return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
+    return BatchNorm(channels) if batch_norm else nn.Identity()
+
+
+def _rectified(norm: nn.Module, x: Tensor, added: Tensor | None = None) -> Tensor:
+    """ReLU of the norm of x, plus what is added if anything is."""
+    if isinstance(norm, BatchNorm):
+        return norm.rectified(x, added)
+    return F.relu(norm(x) if added is None else norm(x) + added)
+
+
+def _rectifying(channels: int, batch_norm: bool) -> list[nn.Module]:
+    """Norm and ReLU where layers follow one another; two places, so that later layers keep their numbers."""
+    return [Rectified(channels), nn.Identity()] if batch_norm else [nn.Identity(), nn.ReLU()]
 
 
 class Basic(nn.Module):
@@ -42,8 +55,8 @@ class Basic(nn.Module):
         self.shortcut = nn.Identity() if same else _conv(inputs, outputs, 1, stride, bias=True)
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C2 H2 W2"]:
-        inner = F.relu(self.first_norm(self.first(x)), inplace=True)
-        return F.relu(self.second_norm(self.second(inner)) + self.shortcut(x), inplace=True)
+        inner = _rectified(self.first_norm, self.first(x))
+        return _rectified(self.second_norm, self.second(inner), self.shortcut(x))
 
 
 class PreActivated(nn.Module):
@@ -92,11 +105,11 @@ class PreActivated(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C2 H2 W2"]:
-        inner = F.relu(self.norms[0](x)) if self.activated else x
+        inner = _rectified(self.norms[0], x) if self.activated else x
         start = inner if self.activated_shortcut and isinstance(self.shortcut, nn.Conv2d) else x
         inner_sum = self.convs[0](inner)
         for norm, conv in zip(self.norms[1:], self.convs[1:], strict=True):
-            inner_sum = conv(F.relu(norm(inner_sum), inplace=True))
+            inner_sum = conv(_rectified(norm, inner_sum))
         return inner_sum + self.shortcut(start)
 
 
@@ -142,7 +155,7 @@ def resnet_v1(depth: int) -> Callable[..., nn.Sequential]:
         width: int = 16,
     ) -> nn.Sequential:
         stem = _conv(shape[0], width, 3, bias=not batch_norm)
-        layers: list[nn.Module] = [Normalize(mean, std), stem, _norm(width, batch_norm), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [Normalize(mean, std), stem, *_rectifying(width, batch_norm)]
         channels = width
         for stage in range(3):
             for index in range((depth - 2) // 6):
@@ -176,7 +189,7 @@ def resnet_v2(depth: int) -> Callable[..., nn.Sequential]:
         width: int = 16,
     ) -> nn.Sequential:
         stem = _conv(shape[0], width, 3, bias=not batch_norm)
-        layers: list[nn.Module] = [Normalize(mean, std), stem, _norm(width, batch_norm), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [Normalize(mean, std), stem, *_rectifying(width, batch_norm)]
         channels = width
         for stage in range(3):
             inner, outer = (width, 4 * width) if stage == 0 else (channels, 2 * channels)
@@ -194,7 +207,7 @@ def resnet_v2(depth: int) -> Callable[..., nn.Sequential]:
                     )
                 )
                 channels = outer
-        layers += [_norm(channels, batch_norm), nn.ReLU(inplace=True), Head(channels, feature_dim, linear)]
+        layers += [*_rectifying(channels, batch_norm), Head(channels, feature_dim, linear)]
         return _initialised(nn.Sequential(*layers))
 
     make.__doc__ = f"ResNet v2 with {depth} layers; arguments as for `mlp`, `linear` and `batch_norm` may be left out."
@@ -224,5 +237,5 @@ def preact_resnet18(
                 PreActivated(channels, (out, out), (3, 3), stride, activated_shortcut=True, batch_norm=batch_norm)
             )
             channels = out
-    layers += [_norm(channels, batch_norm), nn.ReLU(inplace=True), Head(channels, feature_dim, linear)]
+    layers += [*_rectifying(channels, batch_norm), Head(channels, feature_dim, linear)]
     return _initialised(nn.Sequential(*layers))

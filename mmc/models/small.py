@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from mmc.models.base import Normalize
+from mmc.models.norm import Rectified
 
 
 def mlp(
@@ -89,7 +90,8 @@ def vgg8(
 
     def convolution(inputs: int, outputs: int, *between: nn.Module) -> list[nn.Module]:
         conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        return [conv, *between, nn.BatchNorm2d(outputs), nn.ReLU()]
+        # An empty layer after the norm with its ReLU, so that later layers keep their numbers.
+        return [conv, *between, Rectified(outputs), nn.Identity()]
 
     def stage(inputs: int, outputs: int) -> list[nn.Module]:
         return [*convolution(inputs, outputs, nn.MaxPool2d(2)), *convolution(outputs, outputs)]

@@ -15,6 +15,7 @@ from mmc.chance import seeded
 from mmc.recipe import Recipe, rate
 from mmc.training import checkpoint
 from mmc.training.augment import augment
+from mmc.training.prepare import prepare
 from mmc.training.rules import Moment, Rule, Standard
 
 if TYPE_CHECKING:
@@ -259,16 +260,10 @@ def train(
     if not len(data):
         raise ValueError("there are no images to train on")
     run = Run(model, data, recipe, rule or Standard(), seed)
-    if recipe.channels_last:
-        model.to(memory_format=torch.channels_last)
+    prepare(model, recipe)
     if keep is not None:
         _resume(run, keep, identity)
     kept, started, first = time.monotonic(), time.monotonic(), run.step
-    dtype = torch.bfloat16 if recipe.precision == "bf16" else None
-    if recipe.compiled:
-        model.backbone.compile()
-    model.train()
-    model.autocast = dtype
     try:
         while run.step < run.steps:
             clock, processor = time.perf_counter(), time.process_time()
