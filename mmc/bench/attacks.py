@@ -84,13 +84,16 @@ class Plan:
     ensembles: int = 2
 
 
-_MNIST, _CIFAR = (
+_MNIST, _TRAINED, _CIFAR = (
     Plan(0.1, 1000, 1000, 500, 100, 200, 500, directions=72, tile=2),
+    Plan(8 / 255, 1000, 1000, 500, 100, 200, 500, brief=(2, 20), ensembles=1),
     Plan(1 / 255, 300, 300, 100, 40, 40, 100, pairs=2, ensembles=1),
 )
 PLANS = {
     "mnist-cnn-sce": replace(_MNIST, brief=(3, 120)),
     "mnist-cnn-mmc": _MNIST,
+    "cifar10-cnn-at-sce": _TRAINED,
+    "cifar10-cnn-at-mmc": _TRAINED,
     "cifar10-resnet32-sce": replace(_CIFAR, auto=1000, brief=(2, 20)),
     "cifar10-resnet32-mmc": replace(_CIFAR, brief=(4, 50)),
 }
@@ -150,6 +153,10 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     images = {"images": plan.ensemble, "pairs": plan.ensembles, "goal": GOALS["AutoAttack"]}
     theirs = peers.pyautoattack_standard(epsilon)
     found.append(Contest("AutoAttack", budget, "pyautoattack", ours, theirs, **images))
+    both = [partial(apgd_all_targets, epsilon=epsilon, steps=100, shrink=shrink) for shrink in (False, True)]
+    ours, budget = partial(cascade, both), "ours 100 steps a target in the ball, then 100 in one that shrinks"
+    budget += "; theirs the standard AutoAttack"
+    found.append(Contest("APGD, every target pairwise", budget, "pyautoattack", ours, theirs, **images | {"goal": 0.0}))
     return found
 
 
@@ -187,13 +194,15 @@ def _ours(attack: Callable[..., Tensor], **options: Any) -> Attack:
     return run
 
 
-def cascade(presets: Sequence[Preset], model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
+def cascade(
+    attacks: Sequence[Preset | Callable[..., Tensor]], model: nn.Module, x: Tensor, y: Tensor, seed: int
+) -> Tensor:
     """One attack after another on what still stands: the worst case over all of them, at the price of the survivors."""
     result = x.clone()
-    for preset in presets:
+    for attack in attacks:
         left = correct(model, result, y).nonzero().flatten()
         if len(left):
-            result[left] = preset(model, x[left], y[left], seed=seed)
+            result[left] = attack(model, x[left], y[left], seed=seed)
     return result
 
 

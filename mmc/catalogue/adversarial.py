@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mmc.catalogue.job import CIFAR, CIFAR_CNN, DIGITS_NET, RAMP, SMOKE, Job
+from mmc.catalogue.job import CIFAR, CIFAR_CNN, DIGITS_NET, RAMP, SMOKE, TARGETED, Job
 from mmc.lab import Evaluation, Spec
 
 #: Losses that are put beside SCE, those the question is about first.
@@ -18,7 +18,8 @@ AVERAGE = 0.995
 
 
 def jobs(scale: str) -> list[Job]:
-    """SCE and MMC first; on a laptop a small CNN, by one noisy gradient step for each batch and by PGD."""
+    """SCE and MMC first; on a laptop a small CNN, by one noisy gradient step for each batch, by PGD, and by
+    PGD toward a class drawn for each image."""
     if scale == "smoke":
         base = DIGITS_NET.with_changes(
             experiment="adversarial-training",
@@ -33,9 +34,11 @@ def jobs(scale: str) -> list[Job]:
         base = CIFAR_CNN.with_changes(experiment="adversarial-training", average=AVERAGE, evaluation=evaluation)
         fast = base.with_changes(rule="N-FGSM", rule_options=(RAMP,))
         full = base.with_changes(rule="AT", rule_options=(("steps", 7), RAMP), epochs=8)
+        toward = full.with_changes(rule_options=(("steps", 7), RAMP, TARGETED))
         return [
             *(Job(fast.with_changes(loss=loss), (0, 1, 2)) for loss in LOSSES),
             *(Job(full.with_changes(loss=loss), (0, 1)) for loss in LOSSES[:2]),
+            *(Job(toward.with_changes(loss=loss), (0,)) for loss in LOSSES[:2]),
         ]
     evaluation = Evaluation(suite=("ours", "autoattack"), radii=(8 / 255,), num_attacked=10_000)
     recipe = dataclasses.replace(CIFAR, epochs=60, average=AVERAGE)

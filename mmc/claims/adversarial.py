@@ -35,8 +35,8 @@ Key = tuple[str, str]
 
 
 def queue() -> dict[Key, Job]:
-    """What is to be recorded, by loss and rule, SCE and MMC first."""
-    return {(job.spec.loss, job.spec.rule): job for job in jobs("laptop")}
+    """What is to be recorded, by loss and training, SCE and MMC first."""
+    return {(job.spec.loss, job.spec.training): job for job in jobs("laptop")}
 
 
 def records() -> dict[Key, Record]:
