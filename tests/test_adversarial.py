@@ -47,6 +47,13 @@ def shelf(tmp_path, monkeypatch):
     return put
 
 
+def test_each_training_has_a_record_of_its_own() -> None:
+    """Toward a target and away from the label are two trainings by one rule."""
+    queue = adversarial.queue()
+    assert len(queue) == len({job.spec.place for job in queue.values()}) == len(adversarial.jobs("laptop"))
+    assert {("SCE", "AT"), ("SCE", "AT, targeted")} <= set(queue)
+
+
 def test_a_record_that_is_not_there_yet_is_no_record(shelf) -> None:
     assert adversarial.records() == {} and adversarial.pairs() == {}
     shelf("SCE", (300, 200, 180, 190))

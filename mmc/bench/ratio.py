@@ -63,7 +63,13 @@ def timed(run: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
 
 
 def compare(
-    name: str, first: Callable[[], Any], second: Callable[[], Any], *, pairs: int = 7, goal: float = 0.0
+    name: str,
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    *,
+    pairs: int = 7,
+    calls: int = 1,
+    goal: float = 0.0,
 ) -> Ratio:
     """Time two functions in turns, after one unmeasured call of each.
 
@@ -72,13 +78,14 @@ def compare(
         first: the way whose time is divided.
         second: the way it is divided by.
         pairs: how many measurements of each.
+        calls: in a row in each measurement, which is the time of one.
         goal: see `Ratio`.
     """
     for way in (first, second):
         way()
     times: list[list[float]] = [[], []]
     for _, way in turns(pairs):
-        times[way].append(timed((first, second)[way])[0])
+        times[way].append(timed(repeated((first, second)[way], calls))[0] / calls)
     return ratio(name, *times, goal=goal)
 
 
