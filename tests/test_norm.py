@@ -133,11 +133,13 @@ def test_compiled_it_is_what_is_written(dtype: torch.dtype) -> None:
     ours = Rectified(8)
     theirs, exact = copy.deepcopy(ours), copy.deepcopy(ours).double()
     ours.merged = 6
+    again = copy.deepcopy(ours)
     x, added = (draw((6, 8, 4, 4), seed).detach().to(dtype).requires_grad_() for seed in (4, 5))
     wide = [tensor.detach().double().requires_grad_() for tensor in (x, added)]
     found = ours.rectified(x, added), one_after_another(theirs, x, added)
     goal = one_after_another(exact, *wide)
     assert {result.dtype for result in found} == {dtype}
+    assert again.rectified(x, added).equal(found[0])  # the same bits from the same state
     ways = zip((*found, goal), ([x, added], [x, added], wide), strict=True)
     grads = [torch.autograd.grad(z.sum(), inputs) for z, inputs in ways]
     for mine, plain, true in zip([found[0], *grads[0]], [found[1], *grads[1]], [goal, *grads[2]], strict=True):
