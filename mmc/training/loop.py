@@ -252,7 +252,7 @@ def train(
         Losses, validation accuracies and times.
 
     Raises:
-        ValueError: no images.
+        ValueError: no images, or the recipe asks for a compiler that is not here.
         NonFiniteLossError: the loss became infinite or not a number.
         Interrupted: `stop` said so.
         OSError: the checkpoint could not be written.

@@ -28,8 +28,9 @@ def prepare(model: Classifier, recipe: Recipe) -> None:
         raise ValueError(
             "compiled: no C++ compiler is here, neither g++ nor what CXX names; install one, or do without"
         )
-    merged = merge(model.backbone, recipe.batch_size if recipe.compiled and on_processor else 0)
-    if recipe.compiled and not (on_processor and merged):
+    merging = recipe.compiled and on_processor and recipe.channels_last
+    norms = merge(model.backbone, recipe.batch_size if merging else 0)
+    if recipe.compiled and not (merging and norms):
         model.backbone.compile()
     model.train()
     model.autocast = torch.bfloat16 if recipe.precision == "bf16" else None
