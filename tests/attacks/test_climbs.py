@@ -209,8 +209,12 @@ def test_the_objectives_are_their_definitions(seed: int) -> None:
 def test_one_forward_pass_gives_value_gradient_and_verdict(seed: int) -> None:
     model, x, _ = case(seed)
     y = torch.randint(L, (len(x),), generator=torch.Generator().manual_seed(seed))
+    passes = []
+    model.backbone.register_forward_hook(lambda *_: passes.append(1))
     for objective in LADDER.values():
+        passes.clear()
         values, gradient, stands = look(objective, model, x, y)
+        assert len(passes) == 1
         torch.testing.assert_close(values, objective(model, x, y).detach())
         assert stands.equal(correct(model, x, y))
         free = x.clone().requires_grad_()
