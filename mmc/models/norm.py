@@ -57,19 +57,23 @@ def forward(
 
 def backward(
     gradient: Float[Tensor, "M C"],
-    result: Float[Tensor, "M C"],
     x: Float[Tensor, "M C"],
     weight: Float[Tensor, " C"],
+    bias: Float[Tensor, " C"],
     mean: Float[Tensor, " C"],
     inverse: Float[Tensor, " C"],
-    with_added: bool,
+    result: Float[Tensor, "M C"] | None,
 ) -> tuple[Float[Tensor, "M C"], Float[Tensor, " C"], Float[Tensor, " C"], Float[Tensor, "M C"] | None]:
-    """Gradients by x, weight, bias and what was added, from the gradient by the result of `forward`."""
-    passed = torch.where(result > 0, gradient, 0)
-    wide, away = passed.to(weight.dtype), (x.to(weight.dtype) - mean) * inverse
+    """Gradients by x, weight, bias and what was added, from the gradient by the result of `forward`.
+
+    The result is asked for where something was added. Elsewhere x says where the ReLU let through, and is read anyway.
+    """
+    away = (x.to(weight.dtype) - mean) * inverse
+    passed = torch.where((away * weight + bias if result is None else result) > 0, gradient, 0)
+    wide = passed.to(weight.dtype)
     by_bias, by_weight = wide.sum(0), (wide * away).sum(0)
     by_x = (wide - by_bias / len(x) - away * (by_weight / len(x))) * (weight * inverse)
-    return by_x.to(x.dtype), by_weight, by_bias, passed if with_added else None
+    return by_x.to(x.dtype), by_weight, by_bias, None if result is None else passed
 
 
 @functools.cache
@@ -95,16 +99,16 @@ class _Merged(torch.autograd.Function):
         rows = None if added is None else _rows(added)
         result, mean, inverse = _compiled()[0](_rows(x), weight, bias, shift, rows, eps)
         result = _images(result, x)
-        ctx.save_for_backward(result, x, weight, mean, inverse)
-        ctx.with_added = added is not None
+        ctx.save_for_backward(x, weight, bias, mean, inverse, None if added is None else result)
         ctx.mark_non_differentiable(mean, inverse)
         return result, mean, inverse
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *moments: Tensor) -> tuple[Tensor | None, ...]:
-        result, x, *rest = ctx.saved_tensors
-        by_x, by_weight, by_bias, by_added = _compiled()[1](*map(_rows, (gradient, result, x)), *rest, ctx.with_added)
+        x, *rest, result = ctx.saved_tensors
+        result = None if result is None else _rows(result)
+        by_x, by_weight, by_bias, by_added = _compiled()[1](_rows(gradient), _rows(x), *rest, result)
         return _images(by_x, x), by_weight, by_bias, None, by_added if by_added is None else _images(by_added, x), None
 
 
