@@ -320,6 +320,30 @@ def test_targets_come_by_rank_and_leave_out_the_label() -> None:
     assert len(list(targets_by_rank(model, x, y, most=2))) == 2
 
 
+@few
+@given(seed=seeds, restarts=st.integers(1, 4))
+def test_each_restart_of_pgd_begins_at_a_point_of_its_own(seed: int, restarts: int) -> None:
+    """Steps of length zero end where they began: at the start of the last restart."""
+    model, x, y = case(seed)
+    options = {"objective": margin, "epsilon": 0.02, "steps": 2, "step_size": 0.0, "seed": seed}
+    found = pgd(model, x, y, restarts=restarts, **options)
+    left = correct(model, found, y)
+    begun = random_start(x, 0.02, "linf", seed, "pgd", restarts - 1)
+    assert left.any() and found[left].equal(begun[left])
+
+
+def test_what_falls_at_the_very_last_step_is_not_climbed_again() -> None:
+    """With one step every fall is at the last; a later restart, from a worse point, would lose some of them."""
+    model, _, _ = case(5)
+    x = torch.rand(400, *SHAPE, generator=torch.Generator().manual_seed(5))
+    y = model(x).argmax(1)
+    options = {"objective": margin, "epsilon": 0.05, "steps": 1, "seed": 5}
+    once = correct(model, pgd(model, x, y, restarts=1, **options), y)
+    later = correct(model, pgd(model, x, y, restarts=1, **options | {"seed": 6}), y)
+    assert (later & ~once).any()  # another start does lose some
+    assert not (correct(model, pgd(model, x, y, restarts=4, **options), y) & ~once).any()
+
+
 def test_a_schedule_of_step_sizes_is_followed() -> None:
     model, x = Affine(0).eval(), interior(0)
     y = model(x).argmin(1)  # wrong already: no step is taken
