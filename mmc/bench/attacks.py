@@ -86,7 +86,7 @@ class Plan:
 
 _MNIST, _TRAINED, _CIFAR = (
     Plan(0.1, 1000, 1000, 500, 100, 200, 500, directions=72, tile=2),
-    Plan(8 / 255, 500, 500, 200, 60, 100, 300, brief=(2, 20), pairs=2, ensembles=1),
+    Plan(8 / 255, 500, 1000, 200, 60, 100, 300, brief=(2, 20), pairs=2, ensembles=1),
     Plan(1 / 255, 300, 300, 100, 40, 40, 100, pairs=2, ensembles=1),
 )
 PLANS = {
