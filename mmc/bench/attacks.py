@@ -156,7 +156,11 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     both = [partial(apgd_all_targets, epsilon=epsilon, steps=100, shrink=shrink) for shrink in (False, True)]
     ours, budget = partial(cascade, both), "ours 100 steps a target in the ball, then 100 in one that shrinks"
     budget += "; theirs the standard AutoAttack"
-    found.append(Contest("APGD, every target pairwise", budget, "pyautoattack", ours, theirs, **images | {"goal": 0.0}))
+    found.append(
+        Contest(
+            "APGD, every target pairwise", budget, "pyautoattack", ours, theirs, **images | {"goal": 0.0, "pairs": 1}
+        )
+    )
     return found
 
 
