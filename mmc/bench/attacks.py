@@ -1,7 +1,7 @@
 """Our attacks beside their peers' on the networks that travel with the book.
 
 Radii are such that the truth is neither none nor all. Both sides have the same steps, restarts and queries; ours climbs
-cross-entropy where the head trains with it, and the margin where it does not. Every contest is kept as soon as it is
+cross-entropy where it has a gradient at every image, and the margin where it has not. Every contest is kept as soon as it is
 held, so a bench that was broken off goes on.
 """
 
@@ -27,10 +27,11 @@ from mmc.attacks import (
     pgd,
     spsa,
     target_dlr,
+    zero_gradient_share,
 )
-from mmc.attacks.preset import SCHEDULES, trains_with_cross_entropy
+from mmc.attacks.preset import SCHEDULES
 from mmc.bench import growth, peers
-from mmc.bench.contest import DISTANCE, Comparison, Contest, hold
+from mmc.bench.contest import BATCH, DISTANCE, Comparison, Contest, hold
 from mmc.files import digest_files
 
 if TYPE_CHECKING:
@@ -156,11 +157,8 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     both = [partial(apgd_all_targets, epsilon=epsilon, steps=100, shrink=shrink) for shrink in (False, True)]
     ours, budget = partial(cascade, both), "ours 100 steps a target in the ball, then 100 in one that shrinks"
     budget += "; theirs the standard AutoAttack"
-    found.append(
-        Contest(
-            "APGD, every target pairwise", budget, "pyautoattack", ours, theirs, **images | {"goal": 0.0, "pairs": 1}
-        )
-    )
+    images |= {"goal": 0.0, "pairs": 1}
+    found.append(Contest("APGD, every target pairwise", budget, "pyautoattack", ours, theirs, **images))
     return found
 
 
@@ -256,7 +254,10 @@ def measure(
 
 
 def _objective(name: str) -> Objective:
-    return cross_entropy if trains_with_cross_entropy(shelf.network(name)) else margin
+    """Cross-entropy, as peers have it, unless its gradient is exactly zero at some image: then the margin."""
+    images = shelf.images(name, BATCH)
+    vanishes = zero_gradient_share(cross_entropy, shelf.network(name), images.x, images.y) > 0
+    return margin if vanishes else cross_entropy
 
 
 def _held(contest: Contest, name: str) -> dict[str, Any]:
