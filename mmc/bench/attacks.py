@@ -1,8 +1,8 @@
 """Our attacks beside their peers' on the networks that travel with the book.
 
 Radii are such that the truth is neither none nor all. Both sides have the same steps, restarts and queries; ours climbs
-cross-entropy where it has a gradient at every image, and the margin where it has not. Every contest is kept as soon as it is
-held, so a bench that was broken off goes on.
+cross-entropy where it has a gradient at every image, and the margin where it has not. Every contest is kept as soon as
+it is held, so a bench that was broken off goes on.
 """
 
 from __future__ import annotations
