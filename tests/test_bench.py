@@ -8,6 +8,7 @@ import json
 import re
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -132,6 +133,17 @@ def test_a_cascade_is_the_worst_case_of_its_attacks(seed: int) -> None:
     found = attacks.cascade([PRESETS[slug].at(0.08) for slug in slugs], model, x, y, seed)
     [worst] = run_suite(model, x, y, slugs, epsilon=0.08, seed=seed).worst.values()
     assert correct(model, found, y).equal(worst) and keeps_bounds(x, found, 0.08).all()
+
+
+@pytest.mark.parametrize(("scale", "objective"), [(1.0, cross_entropy), (1e4, margin)])
+def test_ours_climbs_cross_entropy_unless_it_vanishes_somewhere(monkeypatch, scale: float, objective) -> None:
+    """Logits a thousand apart leave cross-entropy no gradient in float32."""
+    model, x, y = case(3, "SCE")
+    with torch.no_grad():
+        model.backbone[-1].weight *= scale
+    monkeypatch.setattr(attacks.shelf, "network", lambda name: model)
+    monkeypatch.setattr(attacks.shelf, "images", lambda name, count: SimpleNamespace(x=x, y=y))
+    assert attacks._objective("toy") is objective
 
 
 # Peers
