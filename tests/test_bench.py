@@ -260,6 +260,12 @@ def test_the_kept_table_is_of_this_plan_of_these_weights_and_from_a_commit() -> 
     assert {one.network for one in attacks.kept().outcomes} == set(attacks.PLANS)
 
 
+def test_pairwise_climbs_alone_fall_short_where_the_page_says_so() -> None:
+    """On MMC without adversarial training, and nowhere else."""
+    alone = {one.network: one.as_strong for one in attacks.kept().outcomes if one.name.endswith("pairwise")}
+    assert alone == {name: "mmc" not in name or "-at-" in name for name in attacks.PLANS}
+
+
 @pytest.mark.parametrize("network", attacks.PLANS)
 def test_the_kept_contests_were_held_under_the_budgets_of_today(network: str) -> None:
     """A preset that changes makes another contest; its part has to be deleted and held again."""
