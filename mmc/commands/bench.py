@@ -45,6 +45,7 @@ def _training(pairs: int, threads: int | None, kept: bool) -> None:
         "The losses alone": training.losses(pairs),
         "Data and import": start.data_and_import(),
     }
+    place = record.keep(sections) if kept else None  # before a word: a pipe that closes early loses nothing
     for name, rows in sections.items():
         say(f"\n{name}")
         lines = [["ratio", "from", "to", "goal", "what", "first", "second"]]
@@ -59,8 +60,8 @@ def _training(pairs: int, threads: int | None, kept: bool) -> None:
             say(", ".join(f"{name} {value}" for name, value in row.items()))
     made = record.made()
     say("\n" + ", ".join(f"{name}: {value}" for name, value in made.items()))
-    if kept:
-        say(f"kept in {record.keep(sections)}")
+    if place:
+        say(f"kept in {place}")
 
 
 def _attacks(threads: int | None, kept: bool) -> None:
