@@ -45,6 +45,7 @@ def _training(pairs: int, threads: int | None, kept: bool) -> None:
         "The losses alone": training.losses(pairs),
         "Data and import": start.data_and_import(),
     }
+    made = record.made()
     place = record.keep(sections) if kept else None  # before a word: a pipe that closes early loses nothing
     for name, rows in sections.items():
         say(f"\n{name}")
@@ -58,7 +59,6 @@ def _training(pairs: int, threads: int | None, kept: bool) -> None:
         say("\nImages per second")
         for row in throughput():
             say(", ".join(f"{name} {value}" for name, value in row.items()))
-    made = record.made()
     say("\n" + ", ".join(f"{name}: {value}" for name, value in made.items()))
     if place:
         say(f"kept in {place}")
