@@ -124,18 +124,26 @@ def test_claims_are_open_until_both_records_of_a_rule_are_there(shelf, monkeypat
 
 
 def test_one_loss_ahead_is_enough_and_more_losses_ask_for_more(shelf) -> None:
-    shelf("SCE", (300, 200, 180, 190))
-    shelf("MMC", (300, 220, 180, 170))
+    shelf("SCE", *[(300, 200, 180, 190)] * 2)
+    shelf("MMC", *[(300, 220, 180, 170)] * 2)
     assert not adversarial.beaten(adversarial.rivals(adversarial.AUTO)).printed
-    shelf("HE", (300, 220, 184, 190))  # four images ahead: 1.0 points, standard error 0.5
+    shelf("HE", *[(300, 220, 184, 190)] * 2)  # four images ahead: 1.0 points, standard error 0.5
     told = adversarial.beaten({("HE", "N-FGSM"): adversarial.rivals(adversarial.AUTO)["HE", "N-FGSM"]})
-    assert told.printed and "HE with N-FGSM +1.0 ± 1.0 points, ahead with 1 of 1 seeds" in told.evidence
+    assert told.printed and "HE with N-FGSM +1.0 ± 1.0 points, ahead with 2 of 2 seeds (" in told.evidence
     assert "95.0%" in told.evidence
     found = adversarial.rivals(adversarial.AUTO)
     assert list(found) == [("MMC", "N-FGSM"), ("HE", "N-FGSM")]
     assert not adversarial.beaten(found).printed  # of two tries it is not enough
-    shelf("HE", (300, 220, 190, 190))
+    shelf("HE", *[(300, 220, 190, 190)] * 2)
     assert adversarial.beaten(adversarial.rivals(adversarial.AUTO)).printed
+
+
+def test_a_lead_with_one_seed_is_told_and_not_counted(shelf) -> None:
+    for loss, left in (("SCE", 180), ("HE", 220)):
+        shelf(loss, (300, 230, left, 220))
+    told = adversarial.beaten(adversarial.rivals(adversarial.AUTO))
+    assert not told.printed and "HE with N-FGSM +10.0" in told.evidence
+    assert "ahead with 1 of 1 seeds, too few to count" in told.evidence
 
 
 @pytest.mark.parametrize(("disagreement", "difference"), [(0.1, 0.01), (0.2, 0.03), (0.05, -0.01)])
