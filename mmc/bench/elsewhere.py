@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -31,10 +31,8 @@ def elsewhere(made: str) -> Iterator[Callable[[], None]]:
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment(ROOT)) as process:
 
         def step() -> None:
-            try:
+            with suppress(BrokenPipeError):  # the answer that does not come says it
                 print(file=process.stdin, flush=True)
-            except BrokenPipeError:
-                pass  # the answer that does not come says it
             if not process.stdout.readline():
                 raise RuntimeError(f"the process of {made!r} has ended with {process.wait()}")
 

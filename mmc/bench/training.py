@@ -123,7 +123,9 @@ def rooflines(pairs: int = 7) -> list[Ratio]:
     best = rates(one.dtype for step in made.values() for one in products(step))
     found, least = [], []
     with ExitStack() as stack:
-        steps = dict(zip(steps, (stepper("resnet32", "SCE", FAST), stack.enter_context(plain_elsewhere())), strict=True))
+        steps = dict(
+            zip(steps, (stepper("resnet32", "SCE", FAST), stack.enter_context(plain_elsewhere())), strict=True)
+        )
         for name, step in steps.items():
             timed(step)  # what is compiled is compiled here
             times = [timed(step)[0] for _ in range(pairs)]

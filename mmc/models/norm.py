@@ -79,14 +79,16 @@ def backward(
     return by_x.to(x.dtype), by_weight, by_bias, None if result is None else passed
 
 
-@functools.cache
-def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
-    return tuple(torch.compile(formula, dynamic=False, options=ANEW) for formula in (forward, backward))
-
-
 def _rows(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "M C"]:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _in_rows(x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+    """The images with their rows one after another in memory, copied if need be: `channels_last`.
+
+    Where the compiler has to transpose 16-bit numbers itself, its loops read beyond them (PyTorch 2.13).
+    """
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _images(rows: Float[Tensor, "M C"], like: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
@@ -94,14 +96,39 @@ def _images(rows: Float[Tensor, "M C"], like: Float[Tensor, "N C H W"]) -> Float
     return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
+# Views between rows and images cost nothing where they are compiled.
+
+
+def forward_images(
+    x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor, added: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`forward`, for images."""
+    rows, mean, inverse = forward(_rows(x), weight, bias, shift, None if added is None else _rows(added), eps)
+    return _images(rows, x), mean, inverse
+
+
+def backward_images(
+    gradient: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse: Tensor, result: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """`backward`, for images."""
+    rows = None if result is None else _rows(result)
+    by_x, by_weight, by_bias, by_added = backward(_rows(gradient), _rows(x), weight, bias, mean, inverse, rows)
+    return _images(by_x, x), by_weight, by_bias, None if by_added is None else _images(by_added, x)
+
+
+@functools.cache
+def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
+    return tuple(torch.compile(way, dynamic=False, options=ANEW) for way in (forward_images, backward_images))
+
+
 class _Merged(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor, added: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        rows = None if added is None else _rows(added)
-        result, mean, inverse = _compiled()[0](_rows(x), weight, bias, shift, rows, eps)
-        result = _images(result, x)
+        added = None if added is None else _in_rows(added)
+        result, mean, inverse = _compiled()[0](x, weight, bias, shift, added, eps)
         ctx.save_for_backward(x, weight, bias, mean, inverse, None if added is None else result)
         ctx.mark_non_differentiable(mean, inverse)
         return result, mean, inverse
@@ -109,10 +136,15 @@ class _Merged(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *moments: Tensor) -> tuple[Tensor | None, ...]:
-        x, *rest, result = ctx.saved_tensors
-        result = None if result is None else _rows(result)
-        by_x, by_weight, by_bias, by_added = _compiled()[1](_rows(gradient), _rows(x), *rest, result)
-        return _images(by_x, x), by_weight, by_bias, None, by_added if by_added is None else _images(by_added, x), None
+        by_x, by_weight, by_bias, by_added = _compiled()[1](_in_rows(gradient), *ctx.saved_tensors)
+        return by_x, by_weight, by_bias, None, by_added, None
+
+
+def rectify(
+    x: Float[Tensor, "N C H W"], added: Float[Tensor, "N C H W"] | None = None, inplace: bool = False
+) -> Float[Tensor, "N C H W"]:
+    """ReLU of x, plus what is added if anything is."""
+    return F.relu(x if added is None else x + added, inplace)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -130,9 +162,8 @@ class BatchNorm(nn.BatchNorm2d):
     ) -> Float[Tensor, "N C H W"]:
         """ReLU of the norm of x, plus what is added if anything is."""
         fits = self.training and len(x) == self.merged and x.is_contiguous(memory_format=torch.channels_last)
-        if not fits:
-            plain = nn.BatchNorm2d.forward(self, x)
-            return F.relu(plain if added is None else plain + added, inplace=True)
+        if not fits or x.numel() == self.num_features:  # of one value a channel PyTorch's norm says what is wrong
+            return rectify(nn.BatchNorm2d.forward(self, x), added, inplace=True)
         with torch.autocast(x.device.type, enabled=False):
             result, mean, inverse = _Merged.apply(x, self.weight, self.bias, self.running_mean, added, self.eps)
         if self.track_running_stats:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
 from torch import nn
 
 from mmc.models.base import Normalize
-from mmc.models.norm import BatchNorm, Rectified
+from mmc.models.norm import BatchNorm, Rectified, rectify
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -33,7 +32,7 @@ def _rectified(norm: nn.Module, x: Tensor, added: Tensor | None = None) -> Tenso
     """ReLU of the norm of x, plus what is added if anything is."""
     if isinstance(norm, BatchNorm):
         return norm.rectified(x, added)
-    return F.relu(norm(x) if added is None else norm(x) + added)
+    return rectify(norm(x), added)
 
 
 def _rectifying(channels: int, batch_norm: bool) -> list[nn.Module]:
