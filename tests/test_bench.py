@@ -262,8 +262,13 @@ def test_the_kept_table_is_of_this_plan_of_these_weights_and_from_a_commit() -> 
 
 def test_pairwise_climbs_alone_fall_short_where_the_page_says_so() -> None:
     """Without adversarial training, but for the ResNet-32 with SCE."""
-    alone = {one.network: one.as_strong for one in attacks.kept().outcomes if one.name.endswith("pairwise")}
+    alone = {one.network: one.as_strong for one in attacks.kept().outcomes if one.name == attacks.PAIRWISE}
     assert alone == {name: "-at-" in name or name == "cifar10-resnet32-sce" for name in attacks.PLANS}
+
+
+def test_pairwise_climbs_in_both_scales_are_as_strong_as_autoattack_on_every_network() -> None:
+    both = {one.network: one.as_strong for one in attacks.kept().outcomes if one.name == attacks.BOTH_SCALES}
+    assert both == dict.fromkeys(attacks.PLANS, True)
 
 
 @pytest.mark.parametrize("network", attacks.PLANS)

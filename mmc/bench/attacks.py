@@ -24,6 +24,7 @@ from mmc.attacks import (
     cross_entropy,
     margin,
     mim,
+    pairwise,
     pgd,
     spsa,
     target_dlr,
@@ -47,6 +48,8 @@ PLACE = "bench/attacks.json"
 GROWTH = "growth | "
 #: What times may be at most, ours over theirs.
 GOALS = {"PGD-50": 0.5, "C&W": 0.5, "SPSA-10": 1 / 3, "AutoAttack": 0.3}
+#: Contests that ask what Auto-PGD toward every class comes to alone, by its objectives.
+PAIRWISE, BOTH_SCALES = "APGD, every target pairwise", "APGD, every target pairwise, both scales"
 #: The printed step of SPSA belongs to 8/255; both sides take the same share of the radius.
 SPSA = {"iterations": 10, "samples": 128, "delta": 0.01}
 SPSA_STEP, SPSA_QUERIES = 0.01 / (8 / 255), 512
@@ -154,11 +157,16 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     images = {"images": plan.ensemble, "pairs": plan.ensembles, "goal": GOALS["AutoAttack"]}
     theirs = peers.pyautoattack_standard(epsilon)
     found.append(Contest("AutoAttack", budget, "pyautoattack", ours, theirs, **images))
-    both = [partial(apgd_all_targets, epsilon=epsilon, steps=100, shrink=shrink) for shrink in (False, True)]
-    ours, budget = partial(cascade, both), "ours 100 steps a target in the ball, then 100 in one that shrinks"
-    budget += "; theirs the standard AutoAttack"
     images |= {"goal": 0.0, "pairs": 1}
-    found.append(Contest("APGD, every target pairwise", budget, "pyautoattack", ours, theirs, **images))
+    climb, balls = partial(apgd_all_targets, epsilon=epsilon, steps=100), (False, True)
+    plain, scaled = ([partial(climb, objective=way, shrink=ball) for ball in balls] for way in (pairwise, target_dlr))
+    twice = "100 steps a target in the ball, then 100 in one that shrinks"
+    for title, chosen, on in (
+        (PAIRWISE, plain, ""),
+        (BOTH_SCALES, plain + scaled, ", first on the difference of two logits, then on the scaled difference"),
+    ):
+        budget = f"ours {twice}{on}; theirs the standard AutoAttack"
+        found.append(Contest(title, budget, "pyautoattack", partial(cascade, chosen), theirs, **images))
     return found
 
 
