@@ -108,21 +108,31 @@ def test_where_statistics_stand_still_they_stand_still_merged() -> None:
     torch.testing.assert_close(ours.state_dict(), before, rtol=0, atol=0)
 
 
-@pytest.mark.usefixtures("as_written")
-@pytest.mark.parametrize("name", BACKBONES)
-def test_a_network_with_its_norms_merged_is_the_same_function(name: str) -> None:
+def same_function(name: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    ours = build_backbone(name, (3, 8, 8), 5, width=4).double().to(memory_format=torch.channels_last).train()
+    ours = build_backbone(name, (3, 8, 8), 5, width=4).to(dtype).to(memory_format=torch.channels_last).train()
     theirs = copy.deepcopy(ours)
     count = merge(ours, 4)
     assert count == sum(isinstance(module, nn.BatchNorm2d) for module in theirs.modules())
-    x = draw((4, 3, 8, 8), 3)
+    x = draw((4, 3, 8, 8), 3).detach().to(dtype).requires_grad_()
     results = ours(x), theirs(x)
     torch.testing.assert_close(*results)
     nets = zip(results, (ours, theirs), strict=True)
     grads = [torch.autograd.grad(z.square().sum(), [x, *net.parameters()]) for z, net in nets]
-    torch.testing.assert_close(*grads)
+    for mine, plain in zip(*grads, strict=True):  # in float32 a gradient that cancels has the rounding of its terms
+        torch.testing.assert_close(mine, plain, atol=1e-7 if dtype == torch.float64 else 1e-4, rtol=1e-3)
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
+@pytest.mark.usefixtures("as_written")
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_network_with_its_norms_merged_is_the_same_function(name: str) -> None:
+    same_function(name, torch.float64)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and found none")
+def test_a_network_with_its_norms_compiled_is_the_same_function() -> None:
+    same_function("resnet8", torch.float32)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and found none")
