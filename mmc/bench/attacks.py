@@ -70,8 +70,8 @@ class Plan:
         directions: that our one-sided SPSA needs for the same result.
         tile: how many by how many pixels share a sign of a direction: strokes are wide, textures are not.
         brief: that our brief search of Carlini and Wagner's needs to come as near: descents, and iterations of each.
-        pairs: of runs, for all but AutoAttack.
-        ensembles: pairs of runs of AutoAttack.
+        pairs: of runs, for all other contests.
+        ensembles: pairs of runs beside AutoAttack.
     """
 
     epsilon: float
@@ -157,7 +157,7 @@ def contests(plan: Plan, objective: Objective) -> list[Contest]:
     images = {"images": plan.ensemble, "pairs": plan.ensembles, "goal": GOALS["AutoAttack"]}
     theirs = peers.pyautoattack_standard(epsilon)
     found.append(Contest("AutoAttack", budget, "pyautoattack", ours, theirs, **images))
-    images |= {"goal": 0.0, "pairs": 1}
+    images["goal"] = 0.0
     climb, balls = partial(apgd_all_targets, epsilon=epsilon, steps=100), (False, True)
     plain, scaled = ([partial(climb, objective=way, shrink=ball) for ball in balls] for way in (pairwise, target_dlr))
     twice = "100 steps a target in the ball, then 100 in one that shrinks"
