@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -62,5 +63,5 @@ def test_freed_memory_is_not_asked_for_again_page_by_page(keeps: bool) -> None:
     environ = environment(ROOT) | {"MALLOC_MMAP_THRESHOLD_": "131072"}
     found = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
     new = [int(line) for line in found.stdout.split()]
-    pages = 2**24 * 4 // 4096
-    assert (max(new[2:]) < pages / 100) if keeps else (min(new) > pages / 600)  # huge pages are 512 times as large
+    pages, typical = 2**24 * 4 // 4096, statistics.median(new)  # the system may take single pages back at any time
+    assert (typical < pages / 600) == keeps, new  # huge pages are 512 times as large
