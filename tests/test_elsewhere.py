@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import statistics
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import pytest
 from mmc.bench.elsewhere import elsewhere
 from mmc.networks import ROOT
 from mmc.processes import environment
-from mmc.training.prepare import keep_freed_memory
 
 #: A step that writes down its process and torch's threads, one line a call.
 NOTED = """
@@ -55,7 +55,7 @@ def test_that_the_other_process_has_ended_is_said(made: str) -> None:
         step()
 
 
-@pytest.mark.skipif(not keep_freed_memory(), reason="the C library is not glibc, and is left alone")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc, and is left alone")
 @pytest.mark.parametrize("keeps", [True, False])
 def test_freed_memory_is_not_asked_for_again_page_by_page(keeps: bool) -> None:
     command = [sys.executable, "-c", FAULTS.format(keeps=keeps)]

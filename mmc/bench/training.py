@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
@@ -122,11 +122,8 @@ def rooflines(pairs: int = 7) -> list[Ratio]:
     made = {name: operations(step) for name, step in steps.items()}
     best = rates(one.dtype for step in made.values() for one in products(step))
     found, least = [], []
-    with ExitStack() as stack:
-        steps = dict(
-            zip(steps, (stepper("resnet32", "SCE", FAST), stack.enter_context(plain_elsewhere())), strict=True)
-        )
-        for name, step in steps.items():
+    with plain_elsewhere() as plain:
+        for name, step in zip(made, (stepper("resnet32", "SCE", FAST), plain), strict=True):
             timed(step)  # what is compiled is compiled here
             times = [timed(step)[0] for _ in range(pairs)]
             for what, chosen in (("the products", products(made[name])), ("all operations", made[name])):

@@ -96,13 +96,10 @@ def _images(rows: Float[Tensor, "M C"], like: Float[Tensor, "N C H W"]) -> Float
     return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
-# Views between rows and images cost nothing where they are compiled.
-
-
 def forward_images(
     x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor, added: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`forward`, for images."""
+    """`forward`, for images; the views between the two cost nothing where they are compiled along."""
     rows, mean, inverse = forward(_rows(x), weight, bias, shift, None if added is None else _rows(added), eps)
     return _images(rows, x), mean, inverse
 
@@ -110,7 +107,7 @@ def forward_images(
 def backward_images(
     gradient: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse: Tensor, result: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """`backward`, for images."""
+    """`backward`, for images; see `forward_images`."""
     rows = None if result is None else _rows(result)
     by_x, by_weight, by_bias, by_added = backward(_rows(gradient), _rows(x), weight, bias, mean, inverse, rows)
     return _images(by_x, x), by_weight, by_bias, None if by_added is None else _images(by_added, x)
